@@ -1,0 +1,118 @@
+"""Named bytes: the only thing that a search needs of a folder or of S3.
+
+Layout, under the root of a run folder (where ``<id>/`` is left out) or of a bucket::
+
+    journal/<id>/   create-once records: the truth
+    ladder/<id>/    the result; never deleted by the system
+    work/<id>/      weight blobs by sha256, uploads; may go once the search has ended
+    data/           shards by sha256, manifests; shared between searches
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from fednas.errors import Corrupt
+
+__all__ = ["Blobs", "Entry", "Layout", "Store", "digest_of"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object: its key, size in bytes, and seconds since the epoch when it was written."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class Store(Protocol):
+    """A flat space of named bytes. Keys are ``/``-separated, of ``[A-Za-z0-9._-]`` parts."""
+
+    def get(self, key: str) -> bytes:
+        """The bytes; `NotFound` where there are none."""
+
+    def put(self, key: str, data: bytes, *, durable: bool = False) -> None:
+        """Write or replace, atomically; ``durable`` survives a power cut."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write durably if there is no object of that name; False if there is one."""
+
+    def delete(self, key: str) -> None:
+        """Remove; no error if there is none."""
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """Every object whose key starts with ``prefix``, in order of keys."""
+
+    def path(self, key: str) -> Path | None:
+        """Where the object lies as a local file, if it does."""
+
+    def uri(self, key: str) -> str:
+        """How a person would name the object."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Key prefixes of one search; ``search_id`` is None in a run folder."""
+
+    search_id: str | None = None
+
+    def _under(self, kind: str) -> str:
+        return f"{kind}/{self.search_id}/" if self.search_id else f"{kind}/"
+
+    @property
+    def journal(self) -> str:
+        return self._under("journal")
+
+    @property
+    def ladder(self) -> str:
+        return self._under("ladder")
+
+    @property
+    def blobs(self) -> str:
+        return self._under("work") + "blobs/"
+
+    @property
+    def uploads(self) -> str:
+        return self._under("work") + "uploads/"
+
+    @property
+    def data(self) -> str:
+        return "data/"
+
+
+def digest_of(data: bytes) -> str:
+    """The sha256 that names a blob, in lower-case hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """Content-addressed bytes under a prefix."""
+
+    store: Store
+    prefix: str
+
+    def key(self, digest: str) -> str:
+        return self.prefix + digest
+
+    def put(self, data: bytes) -> str:
+        digest = digest_of(data)
+        self.store.put(self.key(digest), data)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        data = self.store.get(self.key(digest))
+        if digest_of(data) != digest:
+            raise Corrupt(f"{self.store.uri(self.key(digest))}: its bytes are not what its name says")
+        return data
+
+    def path(self, digest: str) -> Path | None:
+        return self.store.path(self.key(digest))
+
+    def delete(self, digest: str) -> None:
+        self.store.delete(self.key(digest))
