@@ -1,0 +1,85 @@
+# Everything runs from a virtual environment of its own; nothing but Python 3.11+ and make is needed.
+#
+#   make demo     a search on real CIFAR-10 images, its figure, and how to look at it in MLflow
+#   make test     unit and integration tests; with MinIO's server where `minio` is in the PATH
+#   make lint     format, lint, types, layers, workflows
+#   make images   the four container images   (REGISTRY, TAG, BUILDER)
+#   make e2e      tests in the cluster that KUBECONFIG names, with those images loaded
+#   make clean    remove the environment and the caches; never a search's results
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+# Where pip takes torch from; empty: where it takes everything else from. See README, "torch".
+TORCH_INDEX_URL ?=
+SPEC ?= examples/cifar10.yaml
+PYTEST_ARGS ?=
+REGISTRY ?= localhost
+TAG ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' fednas/_version.py)
+BUILDER ?= docker build
+IMAGES := operator runtime mlflow minio
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS)
+CONSTRAINED := -c constraints.txt
+export OMP_NUM_THREADS := 1
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint images image-list e2e clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# --- the environment: one stamp per set of extras, so that a second call does nothing -----------
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is older than 3.11; name another: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "On Debian: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.torch: $(BIN)/python constraints.txt
+	@echo "Installing torch into $(VENV) (once; the longest step) ..."
+	@$(PIP) $(CONSTRAINED) $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.torch pyproject.toml
+	@echo "Installing fednas into $(VENV) ..."
+	@$(PIP) $(CONSTRAINED) -e '.[train,tracking]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	@echo "Installing fednas and its development tools into $(VENV) ..."
+	@$(PIP) $(CONSTRAINED) -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+# --- what a person calls ------------------------------------------------------------------------
+
+demo: $(VENV)/.run
+	@$(BIN)/fednas run $(SPEC)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if command -v actionlint >/dev/null; then echo actionlint; actionlint; \
+	  else echo "actionlint: not in the PATH, left out"; fi
+
+images: $(IMAGES:%=image-%)
+
+image-%:
+	$(BUILDER) -t $(REGISTRY)/fednas-$*:$(TAG) -f images/$*/Dockerfile .
+
+image-list:
+	@$(foreach name,$(IMAGES),echo $(REGISTRY)/fednas-$(name):$(TAG);)
+
+e2e: $(VENV)/.dev
+	$(BIN)/python -m pytest -m e2e tests/e2e $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
