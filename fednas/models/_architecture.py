@@ -1,0 +1,137 @@
+"""What identifies a network: its family, what it reads and answers, and its widths."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from fednas.errors import BadInput
+
+__all__ = ["FAMILIES", "Architecture", "start_architecture"]
+
+FAMILIES: dict[str, tuple[int, ...]] = {
+    "cnn": (32, 32, 32, 32),
+    "mobilenet_v1": (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024),
+}
+"""Each family of the zoo, with its widths at multiplier 1: one per prunable group, in forward
+order. They stand here, not beside the networks, so that nobody needs torch to name a network."""
+
+_ARGS = {"inputChannels", "inputSize", "classes", "widthMultiplier"}
+
+Width = Annotated[int, Field(ge=1, le=65536)]
+
+
+class Architecture(BaseModel):
+    """One network of the zoo, as data: equal architectures build equal networks.
+
+    Parameters
+    ----------
+    family : str
+        A name in `FAMILIES`.
+    args : dict
+        What does not change during a search: ``inputChannels``, ``inputSize`` (pixels, images are
+        square), ``classes``, ``widthMultiplier`` (what the start network was made with).
+    choices : dict
+        What a search may change: ``widths``, the number of filters of each prunable group, in
+        forward order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: str = Field(max_length=64)
+    args: dict[str, int | float]
+    choices: dict[str, Annotated[tuple[Width, ...], Field(max_length=1024)]]
+
+    @field_validator("family")
+    @classmethod
+    def _known(cls, family: str) -> str:
+        if family not in FAMILIES:
+            raise ValueError(f"got {family!r}; must be one of {', '.join(sorted(FAMILIES))}")
+        return family
+
+    @field_validator("args")
+    @classmethod
+    def _whole(cls, args: dict[str, int | float]) -> dict[str, int | float]:
+        if set(args) != _ARGS:
+            raise ValueError(f"got {sorted(args)}; must be exactly {sorted(_ARGS)}")
+        for name in ("inputChannels", "inputSize", "classes"):
+            value = args[name]
+            if value != int(value) or not 1 <= value <= 65536:
+                raise ValueError(f"{name}: got {value}; must be a whole number from 1 to 65536")
+        whole = {name: int(value) for name, value in args.items() if name != "widthMultiplier"}
+        return {**whole, "widthMultiplier": float(args["widthMultiplier"])}
+
+    @model_validator(mode="after")
+    def _one_width_per_group(self) -> Self:
+        if set(self.choices) != {"widths"}:
+            raise ValueError(f"choices: got {sorted(self.choices)}; must be exactly ['widths']")
+        num_groups = len(FAMILIES[self.family])
+        if len(self.widths) != num_groups:
+            raise ValueError(
+                f"choices.widths: got {len(self.widths)}; {self.family} has {num_groups} groups"
+            )
+        return self
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Filters of each prunable group, in forward order."""
+        return self.choices["widths"]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image."""
+        size = int(self.args["inputSize"])
+        return int(self.args["inputChannels"]), size, size
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return int(self.args["classes"])
+
+    def with_widths(self, widths: tuple[int, ...] | list[int]) -> Architecture:
+        """The same network with other widths."""
+        return Architecture(
+            family=self.family, args=self.args, choices={"widths": tuple(map(int, widths))}
+        )
+
+    def key(self) -> str:
+        """Canonical JSON: equal for equal architectures, readable by `model_validate_json`."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+def start_architecture(
+    name: str, *, channels: int, size: int, classes: int, width_multiplier: float = 1.0
+) -> Architecture:
+    """The network that a search starts from.
+
+    Parameters
+    ----------
+    name : str
+        A family of the zoo: ``cnn`` or ``mobilenet_v1``.
+    channels, size : int
+        Of the images; ``size`` in pixels, images are square.
+    classes : int
+        Number of classes.
+    width_multiplier : float
+        Scales every width; at least one filter is left.
+
+    Raises
+    ------
+    BadInput
+        The zoo has no such family.
+    """
+    if name not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
+        raise BadInput(f"spec.model.name: got {name!r}; must be one of {known}")
+    return Architecture(
+        family=name,
+        args={
+            "inputChannels": channels,
+            "inputSize": size,
+            "classes": classes,
+            "widthMultiplier": width_multiplier,
+        },
+        choices={"widths": tuple(max(1, round(w * width_multiplier)) for w in FAMILIES[name])},
+    )
