@@ -45,7 +45,7 @@ $(VENV)/.torch: $(BIN)/python constraints.txt
 
 $(VENV)/.run: $(VENV)/.torch pyproject.toml
 	@echo "Installing fednas into $(VENV) ..."
-	@$(PIP) $(CONSTRAINED) -e '.[train,tracking]'
+	@$(PIP) $(CONSTRAINED) -e '.[train,tracking,s3]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml

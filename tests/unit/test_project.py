@@ -1,0 +1,81 @@
+"""What packaging, documentation and layers promise."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import fednas
+from fednas.spec import load_spec
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    parsed = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {
+        re.sub(r"[-_.]+", "-", pin.name).lower(): str(pin.specifier).removeprefix("==")
+        for pin in parsed
+    }
+
+
+def requirements() -> list[Requirement]:
+    texts = list(PROJECT["dependencies"])
+    for extra in PROJECT["optional-dependencies"].values():
+        texts.extend(extra)
+    return [Requirement(text) for text in texts if not text.startswith("fednas[")]
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_every_range_admits_the_tested_version(requirement: Requirement) -> None:
+    tested = pins()[re.sub(r"[-_.]+", "-", requirement.name).lower()]
+    assert requirement.specifier.contains(tested)
+
+
+def test_the_installed_version_is_the_module_s() -> None:
+    assert importlib.metadata.version("fednas") == fednas.__version__
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "fednas",
+        "fednas.cli",
+        "fednas.federation",
+        "fednas.search",
+        "fednas.spec",
+        "fednas.store",
+        "fednas_operator",
+    ],
+)
+def test_importing_it_loads_neither_torch_nor_mlflow(module: str) -> None:
+    code = f"import sys, {module}; print(*{{'torch', 'mlflow', 'matplotlib'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_the_readme_s_smallest_file_has_twelve_lines_and_is_valid() -> None:
+    text = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert text is not None
+    assert len(text[1].splitlines()) == 12
+    search = load_spec(text[1])
+    assert search.metadata.name == "first"
+    assert search.warnings() == []
+
+
+@pytest.mark.parametrize(
+    "page", sorted(ROOT.glob("docs/*.md")) + sorted(ROOT.glob("*.md")), ids=lambda p: p.name
+)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
