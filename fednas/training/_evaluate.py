@@ -1,0 +1,76 @@
+"""How a network is evaluated: its BatchNorm statistics made to fit, its right answers counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from fednas.data import Rows, split_rows
+from fednas.training._batch import Shape, normalise
+
+__all__ = ["Evaluated", "evaluate", "recalibrate"]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Right answers, samples, and the sum of the cross-entropy losses."""
+
+    correct: int
+    total: int
+    loss_sum: float
+
+
+@torch.inference_mode()
+def evaluate(module: nn.Module, rows: Rows, shape: Shape, batch_size: int = 256) -> Evaluated:
+    """Count the right answers on all rows, in order; leaves the module in evaluation mode."""
+    module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    correct, loss_sum = 0, 0.0
+    for images, labels in _batches(rows, shape, batch_size):
+        logits = module(images)
+        correct += int((logits.argmax(1) == labels).sum())
+        loss_sum += functional.cross_entropy(logits, labels, reduction="sum").item()
+    return Evaluated(correct=correct, total=len(rows), loss_sum=loss_sum)
+
+
+@torch.no_grad()
+def recalibrate(module: nn.Module, rows: Rows, shape: Shape, batch_size: int = 128) -> None:
+    """Recompute the BatchNorm statistics of a network, in place.
+
+    Averaged or cut weights do not fit the statistics that came with them. They become the plain
+    mean over batches of nearly equal size; without BatchNorm nothing happens. Leaves the module
+    in evaluation mode.
+
+    Parameters
+    ----------
+    rows : uint8 array [n, 2 + C*H*W]
+        The fixed calibration samples, n >= 2.
+    """
+    module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative mean
+        norm.train()
+    parts = math.ceil(len(rows) / batch_size)
+    for chosen in np.array_split(np.arange(len(rows)), parts):
+        images, _ = split_rows(rows[chosen], shape)
+        module(normalise(images))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def _batches(rows: Rows, shape: Shape, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, len(rows), batch_size):
+        images, labels = split_rows(rows[start : start + batch_size].copy(), shape)
+        yield normalise(images), torch.from_numpy(labels)

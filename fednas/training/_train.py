@@ -1,0 +1,107 @@
+"""What one client does in a round.
+
+Everything in this package is a function of its arguments: the same network, rows and seed give
+the same bits in any process that runs torch with one intra-op thread (the caller sets that;
+another number of threads changes the order of sums). Rows stay uint8 in a shared memory map; only
+the batch at hand becomes float32, in the channels_last layout, in which convolutions run fastest
+on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fednas.data import Rows, split_rows
+from fednas.training._batch import Shape, normalise
+
+__all__ = ["Sgd", "SgdSettings", "Trained", "train"]
+
+
+class SgdSettings(Protocol):
+    """What `train` needs to know; ``spec.training.optimizer.sgd`` is one."""
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def momentum(self) -> float: ...
+
+    @property
+    def weight_decay(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """`SgdSettings` outside a spec."""
+
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How much `train` did: samples = steps * batch, and the mean loss over the steps."""
+
+    samples: int
+    loss: float
+
+
+def train(
+    module: nn.Module,
+    rows: Rows,
+    shape: Shape,
+    *,
+    epochs: float,
+    batch_size: int,
+    optimizer: SgdSettings,
+    seed: int,
+) -> Trained:
+    """Train on one client's rows: SGD on the cross-entropy loss, in place.
+
+    Batches are always full, ``min(batch_size, n)`` rows cut from one seeded permutation that
+    repeats; ``ceil(epochs * n / batch)`` steps, so epochs may be fractional.
+
+    Parameters
+    ----------
+    module : nn.Module
+        float32; put into training mode and the channels_last layout.
+    rows : uint8 array [n, 2 + C*H*W]
+        The client's shard, n >= 2 (`fednas.data.open_rows`).
+    shape : (C, H, W)
+    epochs : float
+    batch_size : int
+    optimizer : SgdSettings
+        A constant learning rate, momentum, weight decay on every parameter.
+    seed : int
+        Of the permutation.
+    """
+    samples = len(rows)
+    batch = min(batch_size, samples)
+    steps = math.ceil(epochs * samples / batch)
+    order = np.random.default_rng(seed).permutation(samples)
+    module.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    sgd = torch.optim.SGD(
+        module.parameters(),
+        lr=optimizer.learning_rate,
+        momentum=optimizer.momentum,
+        weight_decay=optimizer.weight_decay,
+        fused=True,
+    )
+    loss_sum = 0.0
+    for step in range(steps):
+        chosen = order.take(range(step * batch, (step + 1) * batch), mode="wrap")
+        images, labels = split_rows(rows[chosen], shape)
+        loss = functional.cross_entropy(module(normalise(images)), torch.from_numpy(labels))
+        sgd.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        sgd.step()
+        loss_sum += loss.item()
+    return Trained(samples=steps * batch, loss=loss_sum / steps)
