@@ -1,0 +1,132 @@
+"""The FederatedSearch resource: the one source of the CRD, of validation and of the docs.
+
+Imports no torch. `load_spec` reads and checks a file; the models hold what it says; `crd` is the
+CustomResourceDefinition generated from them.
+"""
+
+from fednas.spec._base import Model, OneOf
+from fednas.spec._data import (
+    Central,
+    Columns,
+    Data,
+    Dirichlet,
+    Evaluation,
+    Iid,
+    Partition,
+)
+from fednas.spec._fleet import (
+    Budget,
+    ComputeResources,
+    Coordinator,
+    DeviceClass,
+    Federation,
+    MacsBudget,
+    ResourceList,
+    Storage,
+    Tracking,
+)
+from fednas.spec._identity import differences, identity, identity_digest
+from fednas.spec._load import load_spec
+from fednas.spec._network import Initial, ModelArgs, Network
+from fednas.spec._quantity import quantity
+from fednas.spec._search import (
+    API_VERSION,
+    KIND,
+    Client,
+    FederatedSearch,
+    Metadata,
+    SearchSpec,
+    clients,
+)
+from fednas.spec._status import (
+    BestRung,
+    CandidateCounts,
+    ClientCounts,
+    Condition,
+    Cost,
+    Display,
+    LadderRung,
+    Phase,
+    PodCounts,
+    SearchStatus,
+    SelectedRung,
+)
+from fednas.spec._strategy import (
+    ConstantRounds,
+    EarlyDrop,
+    MacsTarget,
+    NetAdapt,
+    Rounds,
+    Strategy,
+    Target,
+    TopK,
+)
+from fednas.spec._training import (
+    InitialOptimizer,
+    InitialSgd,
+    InitialTraining,
+    Optimizer,
+    Sgd,
+    Training,
+)
+
+__all__ = [
+    "API_VERSION",
+    "KIND",
+    "BestRung",
+    "Budget",
+    "CandidateCounts",
+    "Central",
+    "Client",
+    "ClientCounts",
+    "Columns",
+    "ComputeResources",
+    "Condition",
+    "ConstantRounds",
+    "Coordinator",
+    "Cost",
+    "Data",
+    "DeviceClass",
+    "Dirichlet",
+    "Display",
+    "EarlyDrop",
+    "Evaluation",
+    "FederatedSearch",
+    "Federation",
+    "Iid",
+    "Initial",
+    "InitialOptimizer",
+    "InitialSgd",
+    "InitialTraining",
+    "LadderRung",
+    "MacsBudget",
+    "MacsTarget",
+    "Metadata",
+    "Model",
+    "ModelArgs",
+    "NetAdapt",
+    "Network",
+    "OneOf",
+    "Optimizer",
+    "Partition",
+    "Phase",
+    "PodCounts",
+    "ResourceList",
+    "Rounds",
+    "SearchSpec",
+    "SearchStatus",
+    "SelectedRung",
+    "Sgd",
+    "Storage",
+    "Strategy",
+    "Target",
+    "TopK",
+    "Tracking",
+    "Training",
+    "clients",
+    "differences",
+    "identity",
+    "identity_digest",
+    "load_spec",
+    "quantity",
+]

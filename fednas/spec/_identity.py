@@ -1,0 +1,69 @@
+"""What of a spec determines the result of its search, and how two of them differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fednas.spec._search import FederatedSearch
+
+__all__ = ["differences", "identity", "identity_digest"]
+
+
+def identity(search: FederatedSearch) -> dict[str, Any]:
+    """The spec without what may change and still give the same ladder.
+
+    Left out: ``suspend``, ``storage``, ``tracking``, ``coordinator``, the round's deadline, and
+    pods and resources of device classes.
+    """
+    spec: dict[str, Any] = search.to_dict()["spec"]
+    for name in ("suspend", "storage", "tracking", "coordinator"):
+        spec.pop(name, None)
+    spec["federation"].pop("roundTimeoutSeconds")
+    for device_class in spec["deviceClasses"]:
+        device_class.pop("pods")
+        device_class.pop("resources")
+    return spec
+
+
+def identity_digest(search: FederatedSearch) -> str:
+    """The sha256 of the identity's canonical JSON, in lower-case hex."""
+    text = json.dumps(identity(search), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One line per field that differs: ``spec.training.epochs: 1 -> 2``."""
+    before, after = _flat(old, "spec"), _flat(new, "spec")
+    return [
+        f"{path}: {_show(before.get(path))} -> {_show(after.get(path))}"
+        for path in dict.fromkeys([*before, *after])
+        if before.get(path) != after.get(path)
+    ]
+
+
+def _flat(value: Any, path: str) -> dict[str, Any]:
+    """Path -> value of every leaf; an empty mapping is a leaf, named entries go by name."""
+    if isinstance(value, Mapping) and value:
+        inner = [(f"{path}.{key}", entry) for key, entry in value.items()]
+    elif isinstance(value, list) and value:
+        inner = [
+            (f"{path}[{entry.get('name', i) if isinstance(entry, Mapping) else i}]", entry)
+            for i, entry in enumerate(value)
+        ]
+    else:
+        return {path: value}
+    flat: dict[str, Any] = {}
+    for inner_path, entry in inner:
+        flat.update(_flat(entry, inner_path))
+    return flat
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "unset"
+    if value == {}:
+        return "set"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,75 @@
+"""The network to start from."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field
+from pydantic.alias_generators import to_snake
+
+from fednas.spec._base import Model, Number, OneOf, Rule, Text
+from fednas.spec._training import InitialTraining
+
+__all__ = ["BUCKET", "Initial", "ModelArgs", "Network", "location_rule"]
+
+BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_S3 = rf"^s3://{BUCKET}/[^/ ].*$"
+
+
+def _is_location(text: str) -> bool:
+    """Whether it is a path, or a well-formed ``s3://bucket/key``."""
+    is_path = "://" not in text and not text.startswith("s3:")
+    return is_path or re.match(_S3, text) is not None
+
+
+def location_rule(field: str, what: str) -> Rule:
+    """The rule that a field is a path or an ``s3://`` address."""
+    return Rule(
+        lambda model: (v := getattr(model, to_snake(field))) is None or _is_location(v),
+        f"!has(self.{field}) || (!self.{field}.contains('://') && "
+        f"!self.{field}.startsWith('s3:')) || self.{field}.matches('{_S3}')",
+        f"must be {what}",
+        field,
+    )
+
+
+class ModelArgs(Model):
+    """Arguments of the network."""
+
+    width_multiplier: Number = Field(
+        1.0,
+        ge=0.0625,
+        le=4,
+        description="Factor on the number of filters of every layer of the starting network.",
+    )
+
+
+class Initial(OneOf):
+    """Where the starting network's weights come from."""
+
+    rules = (location_rule("weights", "a path or s3://bucket/key"),)
+
+    training: InitialTraining | None = Field(
+        None, description="FedAvg from random weights, on the same clients, before the search."
+    )
+    weights: Text | None = Field(
+        None,
+        min_length=1,
+        max_length=1024,
+        description="A safetensors file of trained weights: a path, or s3://bucket/key.",
+    )
+
+
+class Network(Model):
+    """The network that the search starts from."""
+
+    name: Literal["mobilenet_v1", "cnn"] = Field(
+        description="A network of the zoo: mobilenet_v1 (for images of 32 pixels and more), "
+        "or cnn (four small convolutions, for small images)."
+    )
+    args: ModelArgs = Field(ModelArgs(), description="Arguments of the network.")
+    initial: Initial = Field(
+        Initial(training=InitialTraining()),
+        description="Where the starting weights come from: training or weights. Exactly one.",
+    )

@@ -1,0 +1,205 @@
+"""The resource as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from fednas.spec._base import Int, Model, Rule, Text, problem
+from fednas.spec._data import Data
+from fednas.spec._fleet import (
+    DNS_LABEL,
+    Coordinator,
+    DeviceClass,
+    Federation,
+    Storage,
+    Tracking,
+)
+from fednas.spec._network import Network
+from fednas.spec._strategy import NetAdapt, Strategy, Target
+from fednas.spec._training import Training
+
+__all__ = ["API_VERSION", "KIND", "Client", "FederatedSearch", "Metadata", "SearchSpec", "clients"]
+
+API_VERSION = "fednas.dev/v1alpha1"
+KIND = "FederatedSearch"
+MAX_CLIENTS = 10000
+
+_TOTAL = "self.deviceClasses.map(c, c.clients).sum()"
+
+
+def _total(spec: SearchSpec) -> int:
+    return sum(device_class.clients for device_class in spec.device_classes)
+
+
+def _groups_fit(spec: SearchSpec) -> bool:
+    adapt = spec.strategy.net_adapt
+    return adapt is None or adapt.client_groups is None or adapt.client_groups <= _total(spec)
+
+
+def _rounds_fit(spec: SearchSpec) -> bool:
+    training = spec.model.initial.training
+    return training is None or training.clients_per_round <= _total(spec)
+
+
+_RULES = (
+    Rule(
+        lambda spec: _total(spec) <= MAX_CLIENTS,
+        f"{_TOTAL} <= {MAX_CLIENTS}",
+        f"must have at most {MAX_CLIENTS} clients in all",
+        "deviceClasses",
+    ),
+    Rule(
+        _groups_fit,
+        "!has(self.strategy.netAdapt) || !has(self.strategy.netAdapt.clientGroups)"
+        f" || self.strategy.netAdapt.clientGroups <= {_TOTAL}",
+        "must be at most the number of clients of all deviceClasses",
+        "strategy.netAdapt.clientGroups",
+    ),
+    Rule(
+        _rounds_fit,
+        "!has(self.model.initial.training)"
+        f" || self.model.initial.training.clientsPerRound <= {_TOTAL}",
+        "must be at most the number of clients of all deviceClasses",
+        "model.initial.training.clientsPerRound",
+    ),
+)
+
+
+class SearchSpec(Model):
+    """What to search, on which data, with which clients."""
+
+    rules = _RULES
+
+    seed: Int = Field(
+        0, ge=0, le=2**31 - 1, description="Every random choice of the search derives from it."
+    )
+    model: Network = Field(description="The network that the search starts from.")
+    data: Data = Field(description="The data set, and how it is split over the clients.")
+    target: Target = Field(description="The budget: the search ends when a network meets it.")
+    strategy: Strategy = Field(
+        Strategy(net_adapt=NetAdapt()), description="How the search goes. Exactly one."
+    )
+    training: Training = Field(
+        Training(), description="The short-term training of a candidate on one client."
+    )
+    device_classes: tuple[DeviceClass, ...] = Field(
+        min_length=1,
+        max_length=32,
+        description="The clients, by kind of device.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        },
+    )
+    coordinator: Coordinator = Field(Coordinator(), description="The pod that runs the search.")
+    federation: Federation = Field(Federation(), description="When a round is over.")
+    storage: Storage | None = Field(
+        None,
+        description="The S3 bucket that holds data, weights and the journal. Unset: the chart's. "
+        "Not used by fednas run.",
+    )
+    tracking: Tracking | None = Field(
+        None,
+        description="The MLflow server that shows metrics and decisions. Unset: the chart's. "
+        "Not used by fednas run.",
+    )
+    suspend: bool = Field(
+        False,
+        strict=True,
+        description="Stops the search and its pods; false again, and it goes on from there.",
+    )
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Self:
+        names: list[str] = []
+        lines = []
+        for i, device_class in enumerate(self.device_classes):
+            if device_class.name in names:
+                message = f"must be unique, as in deviceClasses[{names.index(device_class.name)}]"
+                lines.append(problem(message, ("deviceClasses", i, "name"), device_class.name))
+            names.append(device_class.name)
+        if lines:
+            raise ValidationError.from_exception_data("SearchSpec", lines)
+        return self
+
+    def warnings(self) -> list[str]:
+        """What is allowed but hardly meant, one line each, with what would do."""
+        found = []
+        share = self.target.macs.share
+        adapt = self.strategy.net_adapt
+        if adapt is not None and adapt.reach() > share + 1e-9:
+            found.append(
+                f"spec.strategy.netAdapt: {adapt.max_iterations} iterations come down to a share "
+                f"of {adapt.reach():.3f} by their own arithmetic, above spec.target.macs.share "
+                f"{share:g}; {_what_would_do(adapt, share)}"
+            )
+        for i, device_class in enumerate(self.device_classes):
+            budget = device_class.budget
+            if budget is not None and budget.macs.share < share:
+                found.append(
+                    f"spec.deviceClasses[{i}].budget.macs.share: {budget.macs.share:g} is below "
+                    f"spec.target.macs.share {share:g}: no network for {device_class.name} may "
+                    f"come out; a target of at most {budget.macs.share:g} would do"
+                )
+        return found
+
+
+def _what_would_do(adapt: NetAdapt, share: float) -> str:
+    """The nearest schedule that meets the target."""
+    for n in range(adapt.max_iterations + 1, 1001):
+        if adapt.model_copy(update={"max_iterations": n}).reach() <= share:
+            return f"maxIterations {n} would do"
+    g, n = adapt.step_decay, adapt.max_iterations
+    steps = n if g == 1 else (1 - g**n) / (1 - g)
+    step = -(-(1 - share) / steps // 0.001) * 0.001
+    if step <= 0.5:
+        return f"firstStep {step:.3f} would do"
+    return "a larger stepDecay would do"
+
+
+class Metadata(Model):
+    """What names the resource. Whatever else Kubernetes writes here is left alone."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Text = Field(
+        min_length=1, max_length=63, pattern=DNS_LABEL, description="Name of the search."
+    )
+    namespace: Text | None = Field(
+        None, min_length=1, max_length=63, pattern=DNS_LABEL, description="Its namespace."
+    )
+    labels: dict[str, str] | None = Field(None, max_length=64, description="Labels.")
+    annotations: dict[str, str] | None = Field(None, max_length=64, description="Annotations.")
+
+
+class FederatedSearch(Model):
+    """A federated neural architecture search: one file for a laptop and for a cluster."""
+
+    api_version: Literal["fednas.dev/v1alpha1"] = Field(description="fednas.dev/v1alpha1.")
+    kind: Literal["FederatedSearch"] = Field(description="FederatedSearch.")
+    metadata: Metadata = Field(description="What names the resource.")
+    spec: SearchSpec = Field(description="What to search, on which data, with which clients.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values in camelCase, defaults filled in, unset fields left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+@dataclass(frozen=True)
+class Client:
+    """One federated client."""
+
+    name: str
+    device_class: str
+
+
+def clients(search: FederatedSearch) -> list[Client]:
+    """Every client in the order of the classes: ``phone-0``, ``phone-1``, ..., ``hub-0``, ..."""
+    return [
+        Client(f"{device_class.name}-{i}", device_class.name)
+        for device_class in search.spec.device_classes
+        for i in range(device_class.clients)
+    ]

@@ -1,0 +1,117 @@
+"""How the search goes, and where it stops."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from fednas.spec._base import Int, Model, Number, OneOf
+
+__all__ = [
+    "ConstantRounds",
+    "EarlyDrop",
+    "MacsTarget",
+    "NetAdapt",
+    "Rounds",
+    "Strategy",
+    "Target",
+    "TopK",
+]
+
+
+class MacsTarget(Model):
+    """A number of multiply-accumulates."""
+
+    share: Number = Field(
+        gt=0, lt=1, description="Share of the starting network's multiply-accumulates."
+    )
+
+
+class Target(Model):
+    """The budget: the search ends when a network meets it."""
+
+    macs: MacsTarget = Field(description="Multiply-accumulates (MACs) of one forward pass.")
+
+
+class ConstantRounds(Model):
+    """The same number of rounds in every iteration."""
+
+    pre: Int = Field(
+        1, ge=1, le=1000, description="Rounds of every candidate before the early drop."
+    )
+    post: Int = Field(
+        1, ge=0, le=1000, description="Further rounds of the candidates that survive it."
+    )
+
+
+class Rounds(OneOf):
+    """How many rounds candidates train."""
+
+    constant: ConstantRounds | None = Field(
+        None, description="The same number of rounds in every iteration."
+    )
+
+
+class TopK(Model):
+    """The best k candidates survive."""
+
+    keep: Int = Field(4, ge=1, le=1000, description="Candidates that survive the early drop.")
+
+
+class EarlyDrop(OneOf):
+    """Which candidates survive the first rounds."""
+
+    top_k: TopK | None = Field(None, description="The best k by validation accuracy survive.")
+
+
+class NetAdapt(Model):
+    """Federated NetAdapt (arXiv 2002.06352, 1804.03230).
+
+    Every iteration shrinks one group of layers until the whole network has
+    ``firstStep * stepDecay^(t-1)`` of the start's resource less.
+    """
+
+    max_iterations: Int = Field(
+        20, ge=1, le=1000, description="Iterations after which the search ends, target or not."
+    )
+    first_step: Number = Field(
+        0.05,
+        gt=0,
+        le=0.5,
+        description="Share of the start's MACs that the first iteration removes.",
+    )
+    step_decay: Number = Field(
+        0.98, gt=0, le=1, description="Factor from one iteration's step to the next."
+    )
+    filter_step: Int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Widths are tried in multiples of this. Unset: 8 where the smallest layer "
+        "has at least 64 filters, else 4.",
+    )
+    client_groups: Int | None = Field(
+        None,
+        ge=1,
+        le=10000,
+        description="Groups that the clients are split into; a candidate trains on one group a "
+        "round. Unset: as many as candidates, each of at least 5 clients.",
+    )
+    rounds: Rounds = Field(
+        Rounds(constant=ConstantRounds()),
+        description="How many rounds candidates train. Exactly one.",
+    )
+    early_drop: EarlyDrop = Field(
+        EarlyDrop(top_k=TopK()),
+        description="Which candidates survive the first rounds. Exactly one.",
+    )
+
+    def reach(self) -> float:
+        """Share of the start's MACs that the schedule comes down to, at best."""
+        d, g, n = self.first_step, self.step_decay, self.max_iterations
+        return 1 - (d * n if g == 1 else d * (1 - g**n) / (1 - g))
+
+
+class Strategy(OneOf):
+    """How the search goes."""
+
+    net_adapt: NetAdapt | None = Field(None, description="Federated NetAdapt with early drop.")

@@ -1,0 +1,81 @@
+"""How one client trains: of the starting network, and of a candidate."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from fednas.spec._base import Int, Model, Number, OneOf
+
+__all__ = ["InitialOptimizer", "InitialSgd", "InitialTraining", "Optimizer", "Sgd", "Training"]
+
+
+class Sgd(Model):
+    """Stochastic gradient descent with momentum."""
+
+    learning_rate: Number = Field(0.01, gt=0, le=10, description="Step size, constant.")
+    momentum: Number = Field(
+        0.9, ge=0, lt=1, description="Share of the last step that goes into the next; 0 for none."
+    )
+    weight_decay: Number = Field(1e-4, ge=0, le=1, description="L2 penalty on the weights.")
+
+
+class Optimizer(OneOf):
+    """How weights follow gradients."""
+
+    sgd: Sgd | None = Field(None, description="Stochastic gradient descent with momentum.")
+
+
+class InitialSgd(Sgd):
+    """Stochastic gradient descent from random weights."""
+
+    learning_rate: Number = Field(0.05, gt=0, le=10, description="Step size, constant.")
+
+
+class InitialOptimizer(OneOf):
+    """How weights follow gradients, from random weights."""
+
+    sgd: InitialSgd | None = Field(None, description="Stochastic gradient descent with momentum.")
+
+
+class Training(Model):
+    """The short-term training of a candidate on one client, once per round."""
+
+    epochs: Number = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="Passes over the client's samples per round; may be a fraction. "
+        "Steps are ceil(epochs * samples / batchSize).",
+    )
+    batch_size: Int = Field(
+        64,
+        ge=1,
+        le=4096,
+        description="Samples per step; a client with fewer samples uses all of them.",
+    )
+    optimizer: Optimizer = Field(
+        Optimizer(sgd=Sgd()), description="How weights follow gradients. Exactly one."
+    )
+
+
+class InitialTraining(Model):
+    """FedAvg of the starting network from random weights, before the search."""
+
+    rounds: Int = Field(60, ge=1, le=10000, description="Rounds of FedAvg.")
+    clients_per_round: Int = Field(
+        10,
+        ge=1,
+        le=10000,
+        description="Clients drawn for each round; at most the number of all clients.",
+    )
+    epochs: Number = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="Passes over the client's samples per round; may be a fraction.",
+    )
+    batch_size: Int = Field(64, ge=1, le=4096, description="Samples per step.")
+    optimizer: InitialOptimizer = Field(
+        InitialOptimizer(sgd=InitialSgd()),
+        description="How weights follow gradients. Exactly one.",
+    )
