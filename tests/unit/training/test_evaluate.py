@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from fednas.data import split_rows
+from fednas.training import Sgd, evaluate, normalise, recalibrate, train
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture
+def trained(make_network, rows):
+    network = make_network()
+    train(network, rows, SHAPE, epochs=3, batch_size=32, optimizer=Sgd(0.05), seed=0)
+    return network
+
+
+def test_counts_equal_a_direct_computation(trained, rows):
+    evaluated = evaluate(trained, rows, SHAPE, batch_size=100)
+    images, labels = split_rows(np.array(rows), SHAPE)
+    with torch.no_grad():
+        logits = trained.eval()(normalise(images))
+    assert evaluated.total == 256
+    assert evaluated.correct == (logits.argmax(1).numpy() == labels).sum() > 200
+    losses = functional.cross_entropy(logits, torch.from_numpy(labels), reduction="sum")
+    assert evaluated.loss_sum == pytest.approx(losses.item(), rel=1e-5)
+
+
+def test_evaluation_changes_no_weight_and_no_statistic(trained, rows):
+    before = {key: tensor.clone() for key, tensor in trained.state_dict().items()}
+    evaluate(trained, rows, SHAPE)
+    assert not trained.training
+    assert all(torch.equal(tensor, before[key]) for key, tensor in trained.state_dict().items())
+
+
+def test_recalibration_gives_the_statistics_of_the_samples_whatever_was_there(trained, rows):
+    trained[1].running_mean.fill_(5)
+    trained[1].running_var.fill_(9)
+    broken = evaluate(trained, rows, SHAPE).correct
+    recalibrate(trained, rows, SHAPE, batch_size=256)
+    with torch.no_grad():
+        features = trained[0](normalise(split_rows(np.array(rows), SHAPE)[0]))
+    assert torch.allclose(trained[1].running_mean, features.mean((0, 2, 3)), atol=1e-5)
+    assert torch.allclose(trained[1].running_var, features.var((0, 2, 3)), rtol=1e-4)
+    assert evaluate(trained, rows, SHAPE).correct > broken
+
+
+def test_recalibration_is_idempotent_and_leaves_the_rest(trained, rows):
+    before = {key: tensor.clone() for key, tensor in trained.state_dict().items()}
+    recalibrate(trained, rows[:150], SHAPE, batch_size=64)
+    once = {key: tensor.clone() for key, tensor in trained.state_dict().items()}
+    recalibrate(trained, rows[:150], SHAPE, batch_size=64)
+    for key, tensor in trained.state_dict().items():
+        assert torch.equal(tensor, once[key]), key
+        if "running" not in key and "tracked" not in key:
+            assert torch.equal(tensor, before[key]), key
+    assert trained[1].momentum == 0.1
+    assert not trained[1].training
+
+
+def test_a_network_without_batch_norm_is_left_alone(make_network, rows):
+    network = make_network(norm=False)
+    before = evaluate(network, rows, SHAPE)
+    recalibrate(network, rows, SHAPE)
+    assert evaluate(network, rows, SHAPE) == before
