@@ -100,15 +100,17 @@ class Blobs:
     def key(self, digest: str) -> str:
         return self.prefix + digest
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: bytes, *, durable: bool = False) -> str:
         digest = digest_of(data)
-        self.store.put(self.key(digest), data)
+        self.store.put(self.key(digest), data, durable=durable)
         return digest
 
     def get(self, digest: str) -> bytes:
         data = self.store.get(self.key(digest))
         if digest_of(data) != digest:
-            raise Corrupt(f"{self.store.uri(self.key(digest))}: its bytes are not what its name says")
+            raise Corrupt(
+                f"{self.store.uri(self.key(digest))}: its bytes are not what its name says"
+            )
         return data
 
     def path(self, digest: str) -> Path | None:

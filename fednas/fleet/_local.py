@@ -1,0 +1,189 @@
+"""Tasks on a pool of local processes, one torch thread each.
+
+Workers come from a forkserver that has imported torch but done no torch work: a fork after
+threaded torch work hangs, and importing it in each costs two seconds. A worker that dies takes one
+task with it, which is tried again. Weight blobs travel through the store, never through the pool.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import resource
+import signal
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from fednas.data import Rows, open_rows
+from fednas.errors import DiedInTask, FednasError, TaskFailed
+from fednas.federation import Cost, Pending, Result, Task
+from fednas.store import Blobs, Layout, Store
+
+if TYPE_CHECKING:
+    from fednas.fleet._work import Work
+
+__all__ = ["LocalFleet", "StoreSource"]
+
+DEATHS = 3
+"""A task whose worker died this often is given up."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+class LocalFleet:
+    """A pool of worker processes over a store that all of them can open.
+
+    Parameters
+    ----------
+    store : callable
+        Opens the store in a worker; must be picklable.
+    layout : Layout
+    workers : int
+        Processes; one per core is best.
+    """
+
+    def __init__(self, store: Callable[[], Store], layout: Layout, *, workers: int) -> None:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["fednas.fleet._work"])
+        self._pool = ProcessPool(
+            max_workers=workers,
+            context=context,
+            initializer=_begin,
+            initargs=(store, layout, os.getpid()),
+        )
+        self._running: dict[int, ProcessFuture] = {}
+
+    def submit(self, task: Task) -> Pending:
+        pending = Pending(task)
+        pending.started.set_result(time.monotonic())
+        self._schedule(pending, deaths=0)
+        return pending
+
+    def cancel(self, pending: Pending) -> None:
+        pending.future.cancel()
+        running = self._running.pop(id(pending), None)
+        if running is not None:
+            running.cancel()
+
+    def close(self) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+    def _schedule(self, pending: Pending, deaths: int) -> None:
+        future = self._pool.schedule(_work, args=(pending.task,))
+        self._running[id(pending)] = future
+        future.add_done_callback(partial(self._done, pending, deaths))
+
+    def _done(self, pending: Pending, deaths: int, future: ProcessFuture) -> None:
+        self._running.pop(id(pending), None)
+        if pending.future.done():
+            return
+        try:
+            pending.future.set_result(future.result())
+        except CancelledError:
+            pending.future.cancel()
+        except ProcessExpired as death:
+            if deaths + 1 < DEATHS:
+                self._schedule(pending, deaths + 1)
+                return
+            pending.future.set_exception(
+                DiedInTask(
+                    f"{pending.task.id}: its worker process died {DEATHS} times "
+                    f"(exit code {death.exitcode}); out of memory?"
+                )
+            )
+        except FednasError as error:
+            pending.future.set_exception(error)
+        except Exception as error:
+            pending.future.set_exception(TaskFailed(f"{pending.task.id}: {error!r}"))
+
+
+# --- in the worker -----------------------------------------------------------------------------
+
+
+@dataclass
+class StoreSource:
+    """Blobs of a task, from the store; shards stay mapped or in memory."""
+
+    store: Store
+    layout: Layout
+    _rows: OrderedDict[str, Rows] = field(default_factory=OrderedDict)
+
+    def blob(self, digest: str) -> bytes:
+        return Blobs(self.store, self.layout.blobs).get(digest)
+
+    def rows(self, digest: str) -> Rows:
+        if digest not in self._rows:
+            data = Blobs(self.store, self.layout.data)
+            self._rows[digest] = open_rows(data.path(digest) or data.get(digest))
+            while len(self._rows) > 64:
+                self._rows.popitem(last=False)
+        return self._rows[digest]
+
+    def upload(self, key: str) -> bytes:
+        return self.store.get(key)
+
+
+@dataclass
+class _Worker:
+    execute: Callable[[Task, Any], Work]
+    source: StoreSource
+
+
+_worker: _Worker | None = None
+
+
+def _begin(store: Callable[[], Store], layout: Layout, parent: int) -> None:
+    """Once in each worker process."""
+    global _worker
+    _die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    from fednas.fleet._work import execute, one_thread
+
+    one_thread()
+    _worker = _Worker(execute, StoreSource(store(), layout))
+
+
+def _die_with_parent(parent: int) -> None:
+    """Where the system knows how: no worker outlives a search that was killed."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (AttributeError, OSError):
+        return
+    if os.getppid() == 1 or not _alive(parent):
+        os._exit(1)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _work(task: Task) -> Result:
+    assert _worker is not None
+    wall, cpu = time.monotonic(), time.process_time()
+    work = _worker.execute(task, _worker.source)
+    blobs = Blobs(_worker.source.store, _worker.source.layout.blobs)
+    durable = task.kind != "train"
+    return Result(
+        outputs={name: blobs.put(data, durable=durable) for name, data in work.outputs.items()},
+        scalars=work.scalars,
+        weight=work.weight,
+        cost=Cost(
+            cpu_seconds=time.process_time() - cpu,
+            wall_seconds=time.monotonic() - wall,
+            peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        ),
+    )
