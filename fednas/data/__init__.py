@@ -2,7 +2,7 @@
 
 from fednas.data._dataset import Dataset
 from fednas.data._digits import load_digits
-from fednas.data._parquet import ColumnNames, Columns, load_parquet
+from fednas.data._parquet import load_parquet
 from fednas.data._partition import MIN_SAMPLES, partition
 from fednas.data._rows import Rows, encode_rows, open_rows, split_rows
 from fednas.data._shards import Shard, Shards, make_shards, shards_key
@@ -11,8 +11,6 @@ from fednas.data._source import DIGITS, load_dataset, source_digest
 __all__ = [
     "DIGITS",
     "MIN_SAMPLES",
-    "ColumnNames",
-    "Columns",
     "Dataset",
     "Rows",
     "Shard",

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,32 +19,15 @@ from fednas.data._dataset import Dataset
 from fednas.data._images import Images, decode_images
 from fednas.data._rows import MAX_LABEL
 from fednas.errors import DataError
+from fednas.spec import Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ColumnNames", "Columns", "load_parquet", "splits"]
+__all__ = ["load_parquet", "splits"]
 
 Labels = NDArray[np.int64]
 Content = bytes | Path
-
-
-class Columns(Protocol):
-    """Which columns hold the images and the labels; ``spec.data.columns`` is one."""
-
-    @property
-    def image(self) -> str: ...
-
-    @property
-    def label(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class ColumnNames:
-    """`Columns` outside a spec; the defaults are those of CIFAR-10 on Hugging Face."""
-
-    image: str = "img"
-    label: str = "label"
 
 
 def splits(files: Mapping[str, Content], where: str) -> tuple[list[str], list[str]]:

@@ -9,21 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from fednas import spec
 from fednas.data._dataset import Dataset
 from fednas.data._partition import MIN_SAMPLES, partition
 from fednas.data._rows import encode_rows
 from fednas.errors import DataError
 from fednas.seeds import derive_seed
-
-if TYPE_CHECKING:
-    from fednas.spec import FederatedSearch
+from fednas.spec import FederatedSearch, clients
 
 __all__ = ["CALIBRATION_SAMPLES", "Shard", "Shards", "make_shards", "shards_key"]
 
@@ -91,10 +88,10 @@ def make_shards(search: FederatedSearch, dataset: Dataset, put: Callable[[bytes]
         When there are too few samples for the clients.
     """
     seed, data = search.spec.seed, search.spec.data
-    train, validation = _hold_out(
-        len(dataset.images), data.evaluation.central.fraction, derive_seed(seed, "validation")
-    )
-    names = [client.name for client in spec.clients(search)]
+    assert data.evaluation.central is not None, "the only member of this union"
+    fraction = data.evaluation.central.fraction
+    train, validation = _hold_out(len(dataset.images), fraction, derive_seed(seed, "validation"))
+    names = [client.name for client in clients(search)]
     parts = partition(
         dataset.labels[train],
         len(names),
@@ -132,7 +129,7 @@ def shards_key(search: FederatedSearch, source_digest: str) -> str:
         "source": source_digest,
         "data": data,
         "seed": search.spec.seed,
-        "clients": [client.name for client in spec.clients(search)],
+        "clients": [client.name for client in clients(search)],
     }
     return f"shards-{_digest(made_from)}.json"
 

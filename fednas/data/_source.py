@@ -8,8 +8,9 @@ from pathlib import Path
 
 from fednas.data._dataset import Dataset
 from fednas.data._digits import digits_bytes, load_digits
-from fednas.data._parquet import ColumnNames, Columns, load_parquet, splits
+from fednas.data._parquet import load_parquet, splits
 from fednas.errors import DataError
+from fednas.spec import Columns
 
 __all__ = ["DIGITS", "load_dataset", "source_digest"]
 
@@ -35,7 +36,7 @@ def load_dataset(source: str | Path, columns: Columns | None = None) -> Dataset:
     """
     if str(source) == DIGITS:
         return load_digits()
-    return load_parquet(_files(Path(source)), columns or ColumnNames(), where=str(source))
+    return load_parquet(_files(Path(source)), columns or Columns(), where=str(source))
 
 
 def source_digest(source: str | Path | Mapping[str, bytes]) -> str:

@@ -2,12 +2,11 @@
 
 from fednas.training._batch import normalise
 from fednas.training._evaluate import Evaluated, evaluate, recalibrate
-from fednas.training._train import Sgd, SgdSettings, Trained, train
+from fednas.training._train import Sgd, Trained, train
 
 __all__ = [
     "Evaluated",
     "Sgd",
-    "SgdSettings",
     "Trained",
     "evaluate",
     "normalise",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,25 +20,12 @@ from torch.nn import functional
 from fednas.data import Rows, split_rows
 from fednas.training._batch import Shape, normalise
 
-__all__ = ["Sgd", "SgdSettings", "Trained", "train"]
-
-
-class SgdSettings(Protocol):
-    """What `train` needs to know; ``spec.training.optimizer.sgd`` is one."""
-
-    @property
-    def learning_rate(self) -> float: ...
-
-    @property
-    def momentum(self) -> float: ...
-
-    @property
-    def weight_decay(self) -> float: ...
+__all__ = ["Sgd", "Trained", "train"]
 
 
 @dataclass(frozen=True)
 class Sgd:
-    """`SgdSettings` outside a spec."""
+    """Stochastic gradient descent at a constant rate; weight decay on every parameter."""
 
     learning_rate: float = 0.01
     momentum: float = 0.9
@@ -61,7 +47,7 @@ def train(
     *,
     epochs: float,
     batch_size: int,
-    optimizer: SgdSettings,
+    optimizer: Sgd,
     seed: int,
 ) -> Trained:
     """Train on one client's rows: SGD on the cross-entropy loss, in place.
@@ -78,8 +64,7 @@ def train(
     shape : (C, H, W)
     epochs : float
     batch_size : int
-    optimizer : SgdSettings
-        A constant learning rate, momentum, weight decay on every parameter.
+    optimizer : Sgd
     seed : int
         Of the permutation.
     """

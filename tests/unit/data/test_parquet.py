@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fednas.data import ColumnNames, load_parquet
+from fednas.data import load_parquet
 from fednas.errors import DataError
+from fednas.spec import Columns
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (5, 3, 6, 6), np.uint8)
 GREY = COLOUR[:, :1]
@@ -35,7 +36,7 @@ def structs(images, kind="PNG"):
 
 def load(*contents, **columns):
     files = dict(zip(("train.parquet", "test.parquet"), contents, strict=False))
-    return load_parquet(files, ColumnNames(**columns))
+    return load_parquet(files, Columns(**columns))
 
 
 @pytest.mark.parametrize("images", [COLOUR, GREY], ids=["colour", "grey"])

@@ -97,7 +97,7 @@ def test_one_step_is_the_textbook_update(rows):
     nn.init.zeros_(network[1].weight)
     nn.init.ones_(network[1].bias)
     fit(network, rows[:4], epochs=1, batch_size=4, optimizer=Sgd(0.1, 0.9, 0.01))
-    images, labels = split_rows(np.array(rows[:4]), SHAPE)
+    _, labels = split_rows(np.array(rows[:4]), SHAPE)
     gradient = (0.1 - np.eye(10)[labels]).mean(0)
     expected = 1 - 0.1 * (gradient + 0.01)
     assert network[1].bias.detach().numpy() == pytest.approx(expected, abs=1e-6)
