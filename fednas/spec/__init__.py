@@ -5,6 +5,7 @@ CustomResourceDefinition generated from them.
 """
 
 from fednas.spec._base import Model, OneOf
+from fednas.spec._crd import crd, crd_yaml
 from fednas.spec._data import (
     Central,
     Columns,
@@ -124,6 +125,8 @@ __all__ = [
     "Tracking",
     "Training",
     "clients",
+    "crd",
+    "crd_yaml",
     "differences",
     "identity",
     "identity_digest",

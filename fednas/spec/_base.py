@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+from types import SimpleNamespace
+from typing import Annotated, Any, ClassVar, Self, Union, cast, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -18,6 +20,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     Strict,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -90,31 +93,49 @@ class Model(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         serialize_by_alias=True,
-        use_attribute_docstrings=False,
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _drop_nulls(cls, value: Any) -> Any:
-        """A null is an absent field, as it is for the API server."""
+    def _check(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Fields and rules together, so that one problem does not hide another."""
         if not isinstance(value, Mapping):
-            return value
-        known = fields_by_alias(cls)
-        return {k: v for k, v in value.items() if v is not None or k not in known}
-
-    @model_validator(mode="after")
-    def _check_rules(self) -> Model:
-        lines = []
-        for rule in self.rules:
-            if not rule.holds(self):
-                loc = tuple(rule.path.split(".")) if rule.path else ()
-                value = lookup(self, loc) if loc else self
-                lines.append(problem(rule.message, loc, value))
+            return handler(value)
+        fields = fields_by_alias(cls)
+        # A null is an absent field, as it is for the API server.
+        written = {k: v for k, v in value.items() if v is not None or k not in fields}
+        lines = cls._check_written(written)
+        model: Any
+        try:
+            model = handler(written)
+        except ValidationError as error:
+            lines += [_again(line) for line in error.errors(include_url=False)]
+            model = _valid_part(cls, written)
+        lines += cls._check_rules(model)
         if lines:
-            raise ValidationError.from_exception_data(type(self).__name__, lines)
-        return self
+            raise ValidationError.from_exception_data(cls.__name__, lines)
+        return cast("Self", model)
+
+    @classmethod
+    def _check_written(cls, written: Mapping[str, Any]) -> list[InitErrorDetails]:
+        """What is wrong with the choice of fields alone."""
+        return []
+
+    @classmethod
+    def _check_rules(cls, model: Any) -> list[InitErrorDetails]:
+        """What is wrong between fields; a rule over a field that is wrong itself is left out."""
+        lines = []
+        for rule in cls.rules:
+            loc = tuple(rule.path.split(".")) if rule.path else ()
+            try:
+                if not rule.holds(model):
+                    lines.append(problem(rule.message, loc, lookup(cls, model, loc)))
+            except AttributeError:
+                if isinstance(model, Model):
+                    raise
+        return lines
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -155,28 +176,26 @@ class OneOf(Model):
         exactly_one = Rule(lambda _: True, f"[{given}].exists_one(x, x)", cls._message())
         return (exactly_one, *cls.rules)
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _exactly_one(cls, value: Any, handler: ModelWrapValidatorHandler[OneOf]) -> OneOf:
-        """Checked on what was written, so that a wrong member does not hide a second one."""
-        if not isinstance(value, Mapping):
-            return handler(value)
+    def _check_written(cls, written: Mapping[str, Any]) -> list[InitErrorDetails]:
         fields = fields_by_alias(cls)
-        names = [
-            alias
-            for alias, (name, _) in fields.items()
-            if value.get(alias) is not None or value.get(name) is not None
-        ]
-        lines: list[InitErrorDetails] = []
-        if len(names) != 1:
-            lines.append(problem(cls._message(), (), names))
-        try:
-            result = handler(value)
-        except ValidationError as error:
-            lines += [_again(line) for line in error.errors(include_url=False)]
-        if lines:
-            raise ValidationError.from_exception_data(cls.__name__, lines)
-        return result
+        given = [alias for alias, (name, _) in fields.items() if {alias, name} & written.keys()]
+        return [] if len(given) == 1 else [problem(cls._message(), (), given)]
+
+
+def _valid_part(model: type[Model], written: Mapping[str, Any]) -> SimpleNamespace:
+    """The fields that are right by themselves, defaults included."""
+    part = SimpleNamespace()
+    for alias, (name, info) in fields_by_alias(model).items():
+        value = written.get(alias, written.get(name))
+        if value is None:
+            if not info.is_required():
+                setattr(part, name, info.get_default(call_default_factory=True))
+            continue
+        field: Any = Annotated[info.annotation, Ellipsis, *info.metadata]
+        with suppress(ValidationError):
+            setattr(part, name, TypeAdapter(field).validate_python(value))
+    return part
 
 
 def _again(line: Any) -> InitErrorDetails:
@@ -187,13 +206,13 @@ def _again(line: Any) -> InitErrorDetails:
     return InitErrorDetails(type=kind, loc=line["loc"], input=line["input"], ctx=context)
 
 
-def lookup(model: BaseModel, loc: tuple[str, ...]) -> Any:
+def lookup(model: type[BaseModel], value: Any, loc: tuple[str, ...]) -> Any:
     """The value at a camelCase path, None where an object on the way is unset."""
-    value: Any = model
     for part in loc:
         if value is None:
             return None
-        value = getattr(value, fields_by_alias(type(value))[part][0])
+        value = getattr(value, fields_by_alias(model)[part][0])
+        model = type(value)
     return value
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field
+from pydantic_core import InitErrorDetails
 
 from fednas.spec._base import Int, Model, Rule, Text, problem
 from fednas.spec._data import Data
@@ -112,18 +113,17 @@ class SearchSpec(Model):
         description="Stops the search and its pods; false again, and it goes on from there.",
     )
 
-    @model_validator(mode="after")
-    def _unique_names(self) -> Self:
+    @classmethod
+    def _check_rules(cls, model: Any) -> list[InitErrorDetails]:
+        lines = super()._check_rules(model)
         names: list[str] = []
-        lines = []
-        for i, device_class in enumerate(self.device_classes):
+        for i, device_class in enumerate(getattr(model, "device_classes", ())):
             if device_class.name in names:
-                message = f"must be unique, as in deviceClasses[{names.index(device_class.name)}]"
+                first = names.index(device_class.name)
+                message = f"must be unique; spec.deviceClasses[{first}] has the same name"
                 lines.append(problem(message, ("deviceClasses", i, "name"), device_class.name))
             names.append(device_class.name)
-        if lines:
-            raise ValidationError.from_exception_data("SearchSpec", lines)
-        return self
+        return lines
 
     def warnings(self) -> list[str]:
         """What is allowed but hardly meant, one line each, with what would do."""

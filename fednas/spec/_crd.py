@@ -1,0 +1,242 @@
+"""The CustomResourceDefinition, generated from the models.
+
+pydantic's JSON Schema is not a legal schema for a CRD: a structural schema has no references, no
+nulls and no ``additionalProperties: false`` (unknown fields are pruned, and kubectl's strict
+validation refuses them), its exclusive bounds are the booleans of OpenAPI 3.0, and its unions and
+cross-field rules are CEL.
+See https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from pydantic.fields import FieldInfo
+
+from fednas.spec._base import fields_by_alias
+from fednas.spec._fleet import DeviceClass
+from fednas.spec._search import API_VERSION, KIND, FederatedSearch, Metadata, SearchSpec
+from fednas.spec._status import SearchStatus
+
+__all__ = ["crd", "crd_yaml", "structural"]
+
+GROUP, VERSION = API_VERSION.split("/")
+PLURAL = "federatedsearches"
+
+_COLUMNS = (
+    ("Phase", "string", ".status.phase"),
+    ("Iteration", "string", ".status.display.iteration"),
+    ("Best", "string", ".status.best.accuracy"),
+    ("Share", "string", ".status.display.share"),
+    ("Clients", "string", ".status.display.clients"),
+    ("Cheaper", "string", ".status.display.cheaper"),
+    ("Age", "date", ".metadata.creationTimestamp"),
+)
+
+_KEPT = (
+    "description",
+    "type",
+    "format",
+    "default",
+    "enum",
+    "pattern",
+    "minimum",
+    "exclusiveMinimum",
+    "maximum",
+    "exclusiveMaximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
+    "anyOf",
+    "required",
+    "properties",
+    "items",
+    "x-kubernetes-validations",
+)
+
+
+def crd() -> dict[str, Any]:
+    """The CustomResourceDefinition of FederatedSearch as JSON values."""
+    version = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "additionalPrinterColumns": [
+            {"name": name, "type": kind, "jsonPath": path} for name, kind, path in _COLUMNS
+        ],
+        "schema": {"openAPIV3Schema": _root()},
+        "subresources": {"status": {}},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["fsearch"],
+                "categories": ["fednas"],
+            },
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+
+
+def crd_yaml() -> str:
+    """`crd` as YAML, as committed under ``manifests/crd``."""
+    body = yaml.safe_dump(crd(), sort_keys=False, width=100)
+    return f"# Generated from fednas.spec by `python -m fednas.spec`; do not edit.\n{body}"
+
+
+def structural(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A structural schema for the API server.
+
+    Parameters
+    ----------
+    schema : mapping
+        As `pydantic.BaseModel.model_json_schema` gives it.
+
+    Raises
+    ------
+    ValueError
+        A keyword that has no counterpart, with its path.
+    """
+    return _structural(schema, schema.get("$defs", {}), "")
+
+
+def _structural(schema: Mapping[str, Any], defs: Mapping[str, Any], path: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    merged = _merged(schema, defs, path)
+    for key, value in merged.items():
+        if key in ("title", "$defs") or (key == "default" and value is None):
+            continue
+        if key == "additionalProperties" and value is False:
+            continue
+        if key == "const":
+            found["enum"] = [value]
+        elif key in ("exclusiveMinimum", "exclusiveMaximum"):
+            found[key.removeprefix("exclusive").lower()] = value
+            found[key] = True
+        elif key == "properties":
+            found[key] = {k: _structural(v, defs, f"{path}.{k}") for k, v in value.items()}
+        elif key == "items":
+            found[key] = _structural(value, defs, f"{path}[]")
+        elif key in _KEPT and (key != "anyOf" or "x-kubernetes-int-or-string" in merged):
+            found[key] = value
+        else:
+            raise ValueError(f"{path or '.'}: a CRD has no place for the keyword {key}")
+    if "default" in found:
+        found["default"] = _without_defaults(found["default"], found)
+    return {key: found[key] for key in _KEPT if key in found}
+
+
+def _merged(schema: Mapping[str, Any], defs: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """With the reference put in place, and ``X or null`` made ``X``."""
+    merged = dict(schema)
+    if "anyOf" in merged and "x-kubernetes-int-or-string" not in merged:
+        members = [m for m in merged.pop("anyOf") if m != {"type": "null"}]
+        if len(members) != 1:
+            raise ValueError(f"{path or '.'}: a CRD has no place for anyOf of several types")
+        merged = {**members[0], **merged}
+        return _merged(merged, defs, path)
+    if "$ref" in merged:
+        target = defs[merged.pop("$ref").rsplit("/", 1)[1]]
+        merged = _merged({**target, **merged}, defs, path)
+    return merged
+
+
+def _without_defaults(default: Any, schema: Mapping[str, Any]) -> Any:
+    """A default object without what its own fields' defaults fill in anyway."""
+    if not isinstance(default, dict):
+        return default
+    kept = {}
+    for key, value in default.items():
+        inner = schema["properties"][key]
+        if value is None:
+            continue
+        value = _without_defaults(value, inner)
+        if "default" not in inner or inner["default"] != value:
+            kept[key] = value
+    return kept
+
+
+def _root() -> dict[str, Any]:
+    name = fields_by_alias(Metadata)["name"][1]
+    name_schema = Metadata.model_json_schema()["properties"]["name"]
+    assert name.is_required()
+    return {
+        "description": (FederatedSearch.__doc__ or "").strip(),
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": f"{API_VERSION}."},
+            "kind": {"type": "string", "description": f"{KIND}."},
+            "metadata": {
+                "type": "object",
+                "properties": {
+                    "name": {
+                        key: name_schema[key] for key in ("type", "pattern", "minLength", "maxLength")
+                    }
+                },
+            },
+            "spec": structural(SearchSpec.model_json_schema()),
+            "status": structural(SearchStatus.model_json_schema()),
+        },
+        "x-kubernetes-validations": _immutability(),
+    }
+
+
+_OPEN = {"suspend", "deviceClasses"}
+_OPEN_IN_CLASS = {"name", "pods"}
+
+
+def _immutability() -> list[dict[str, str]]:
+    """Once the search has started its spec is fixed, but for suspend and pods."""
+    waiting = "!has(oldSelf.status) || !has(oldSelf.status.startTime)"
+    message = "cannot change once the search has started; delete the search and create it anew"
+    rules = [
+        {
+            "rule": f"{waiting} || ({_same('self.spec', 'oldSelf.spec', field, info)})",
+            "message": message,
+            "fieldPath": f".spec.{field}",
+        }
+        for field, (_, info) in fields_by_alias(SearchSpec).items()
+        if field not in _OPEN
+    ]
+    same = " && ".join(
+        _same("a", "b", field, info)
+        for field, (_, info) in fields_by_alias(DeviceClass).items()
+        if field not in _OPEN_IN_CLASS
+    )
+    classes = (
+        f"{waiting} || (size(self.spec.deviceClasses) == size(oldSelf.spec.deviceClasses) && "
+        "self.spec.deviceClasses.all(a, oldSelf.spec.deviceClasses.exists(b, "
+        f"a.name == b.name && {same})))"
+    )
+    rules.append(
+        {
+            "rule": classes,
+            "message": f"nothing but pods {message.replace('cannot', 'can')}",
+            "fieldPath": ".spec.deviceClasses",
+        }
+    )
+    return rules
+
+
+def _same(new: str, old: str, field: str, info: FieldInfo) -> str:
+    """CEL: two objects agree in a field. (Optional types would exceed the cost limit.)"""
+    equal = f"{new}.{field} == {old}.{field}"
+    if info.is_required() or info.get_default(call_default_factory=True) is not None:
+        return equal
+    return f"has({new}.{field}) == has({old}.{field}) && (!has({new}.{field}) || {equal})"
