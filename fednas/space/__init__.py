@@ -1,0 +1,23 @@
+"""What may be changed in a network, what it then costs, and its first weights.
+
+`trace` needs torch, which is imported at its first use; everything else is plain Python and numpy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fednas.space._derive import derive
+from fednas.space._space import Group, LeftOut, Slice, Space
+
+if TYPE_CHECKING:
+    from fednas.space._trace import trace
+
+__all__ = ["Group", "LeftOut", "Slice", "Space", "derive", "trace"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "trace":
+        return import_module("fednas.space._trace").trace
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

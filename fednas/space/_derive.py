@@ -1,0 +1,110 @@
+"""A narrower network's first weights: the parent's, with the weakest filters cut out.
+
+Pure numpy, and the same bits everywhere: a filter's norm is the correctly rounded sum of its exact
+float64 squares, so no order of summation can decide between two filters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import fsum
+
+import numpy as np
+import numpy.typing as npt
+
+from fednas.errors import DataError
+from fednas.models import Architecture
+from fednas.space._space import Group, Space
+
+__all__ = ["cut", "derive", "strongest"]
+
+Array = npt.NDArray[np.floating]
+
+
+def derive(
+    space: Space, parent: Architecture, vector: npt.NDArray[np.float32], child: Architecture
+) -> npt.NDArray[np.float32]:
+    """Cut a parent's weights to a child's widths.
+
+    In every group that is narrower in the child, the filters of the largest L2 norm stay, in
+    their order (Yang et al., arXiv 1804.03230, section 3.3). All norms are the parent's own, so
+    the order of the groups does not matter.
+
+    Parameters
+    ----------
+    space : Space
+        Of the family and arguments that both have.
+    parent, child : Architecture
+    vector : float32 array of shape [n]
+        The parent's weights.
+
+    Returns
+    -------
+    float32 array of shape [m]
+        The child's weights.
+
+    Raises
+    ------
+    ValueError
+        The child is wider, changes a group that was left out, or is another kind of network.
+    DataError
+        The vector is not the parent's.
+    """
+    for arch in (parent, child):
+        if (arch.family, arch.args) != (space.start.family, space.start.args):
+            raise ValueError(f"{arch.key()} is not in the space of {space.start.key()}")
+    tensors = _split(space, parent, vector)
+    kept: list[tuple[Group, npt.NDArray[np.intp]]] = []
+    changed = {
+        i: (before, after)
+        for i, (before, after) in enumerate(zip(parent.widths, child.widths, strict=True))
+        if before != after
+    }
+    for group in space.groups:
+        before, after = changed.pop(group.choice, (0, 0))
+        if after > before:
+            raise ValueError(f"{group.name}: the child has {after} filters, its parent {before}")
+        if after < before:
+            kept.append((group, strongest(tensors, group, before, after)))
+    if changed:
+        names = [group.name for group in space.left_out if group.choice in changed]
+        raise ValueError(f"{', '.join(names)}: was left out of the space and keeps its width")
+    for group, indices in kept:
+        tensors = cut(tensors, group, indices)
+    return np.concatenate([np.ascontiguousarray(t).reshape(-1) for t in tensors.values()])
+
+
+def strongest(
+    tensors: Mapping[str, npt.NDArray[np.float32]], group: Group, width: int, keep: int
+) -> npt.NDArray[np.intp]:
+    """Indices of the filters with the largest norms, ascending; a tie goes to the lower index."""
+    filters = np.concatenate(
+        [tensors[name].reshape(width, -1) for name in group.producers], axis=1, dtype=np.float64
+    )
+    norms = np.array([fsum(row) for row in np.square(filters).tolist()])
+    return np.sort(np.argsort(-norms, kind="stable")[:keep])
+
+
+def cut(
+    tensors: Mapping[str, Array], group: Group, kept: Sequence[int] | npt.NDArray[np.intp]
+) -> dict[str, Array]:
+    """The tensors with only these filters of one group left, in this order."""
+    result = dict(tensors)
+    filters = np.asarray(kept)
+    for part in group.slices:
+        positions = filters[:, None] * part.repeat + np.arange(part.repeat)
+        result[part.tensor] = result[part.tensor].take(positions.reshape(-1), axis=part.dim)
+    return result
+
+
+def _split(
+    space: Space, arch: Architecture, vector: npt.NDArray[np.float32]
+) -> dict[str, npt.NDArray[np.float32]]:
+    shapes = space.shapes(arch.widths)
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+    if vector.shape != (ends[-1],):
+        raise DataError(f"weights: got shape {list(vector.shape)}; the parent has [{ends[-1]}]")
+    parts = np.split(vector, ends[:-1])
+    return {
+        name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
+    }

@@ -1,0 +1,154 @@
+"""From an Architecture to its Space: one traced pass, DepGraph once, every group proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
+
+import torch
+from torch import nn
+
+from fednas.models import Architecture, build, layout
+from fednas.resources import Terms, count_macs, count_params
+from fednas.space._check import probe_weights, why_not_cut
+from fednas.space._coupling import Coupling, find_couplings
+from fednas.space._space import Group, LeftOut, Space
+
+__all__ = ["trace"]
+
+
+def trace(arch: Architecture) -> Space:
+    """What may be changed in a network, and what it costs.
+
+    Parameters
+    ----------
+    arch : Architecture
+
+    Returns
+    -------
+    Space
+        Each of its groups passed masked-equals-cut in float64; the others are in ``left_out``.
+        Its MACs and parameters equal the counted ones of ``arch``.
+    """
+    # With one channel, a depthwise convolution cannot be told from a full one.
+    widths = [max(2, width) for width in arch.widths]
+    groups, left_out = prove(widths, lambda w: build(arch.with_widths([*w])), arch.input_shape)
+    module = build(arch.with_widths(widths))
+    positions = _positions(module, torch.zeros(1, *arch.input_shape))
+    symbols = {
+        (part.tensor, part.dim): (part.repeat, group.choice)
+        for group in groups
+        for part in group.slices
+    }
+    shapes = dict(layout(module))
+    space = Space(
+        start=arch,
+        tensors=layout(module),
+        groups=tuple(g.model_copy(update={"width": arch.widths[g.choice]}) for g in groups),
+        left_out=left_out,
+        macs_terms=Terms.collect(
+            _numel(f"{layer}.weight", shapes, symbols, times) for layer, times in positions.items()
+        ),
+        params_terms=Terms.collect(
+            _numel(name, shapes, symbols) for name, _ in module.named_parameters()
+        ),
+    )
+    start = build(arch)
+    assert space.macs(arch.widths) == count_macs(start, torch.zeros(1, *arch.input_shape))
+    assert space.params(arch.widths) == count_params(start)
+    return space
+
+
+def prove(
+    widths: Sequence[int],
+    rebuild: Callable[[Sequence[int]], nn.Module],
+    input_shape: tuple[int, int, int],
+) -> tuple[tuple[Group, ...], tuple[LeftOut, ...]]:
+    """The groups of a network that can be cut, and those that cannot.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        At least 2 each.
+    rebuild : callable
+        Gives the network of any widths.
+    input_shape : (C, H, W)
+    """
+    module = rebuild(widths)
+    image = torch.zeros(1, *input_shape)
+    couplings = find_couplings(module, image, [*_positions(module, image)])
+    found = [coupling.width for coupling in couplings]
+    assert found == [*widths], f"the architecture's widths {widths} are not its groups' {found}"
+    weights = probe_weights(module, seed=0)
+    images = torch.randn(
+        1, *input_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    groups: list[Group] = []
+    left_out: list[LeftOut] = []
+    for choice, coupling in enumerate(couplings):
+        group = _group(coupling, choice)
+        reason = coupling.problem or why_not_cut(group, module, widths, rebuild, weights, images)
+        if reason is None:
+            groups.append(group)
+        else:
+            left_out.append(
+                LeftOut(name=group.name, choice=choice, width=group.width, reason=reason)
+            )
+    return tuple(groups), tuple(left_out)
+
+
+def _group(coupling: Coupling, choice: int) -> Group:
+    return Group(
+        name=coupling.name,
+        choice=choice,
+        width=coupling.width,
+        slices=coupling.slices,
+        producers=coupling.producers,
+    )
+
+
+def _positions(module: nn.Module, image: torch.Tensor) -> dict[str, int]:
+    """How often each layer's weight is used for one image: its output's pixels. In forward order.
+
+    A layer takes that often its weight's size in MACs, be it full, depthwise or linear.
+    """
+    positions: dict[str, int] = {}
+    hooks = []
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+
+            def record(layer: nn.Module, _: object, output: torch.Tensor, name: str = name) -> None:
+                channels = output.shape[1 if isinstance(layer, nn.Conv2d) else -1]
+                positions[name] = positions.get(name, 0) + output[0].numel() // channels
+
+            hooks.append(layer.register_forward_hook(record))
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        with torch.no_grad():
+            module.eval()(image)
+    finally:
+        for part, training in modes:
+            part.training = training
+        for hook in hooks:
+            hook.remove()
+    return positions
+
+
+def _numel(
+    name: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    symbols: Mapping[tuple[str, int], tuple[int, int]],
+    times: int = 1,
+) -> tuple[int, tuple[int, ...]]:
+    """``times`` the size of a tensor, as (coefficient, indices of widths)."""
+
+    def factors() -> Iterator[tuple[int, tuple[int, ...]]]:
+        for dim, length in enumerate(shapes[name]):
+            if (name, dim) in symbols:
+                repeat, choice = symbols[name, dim]
+                yield repeat, (choice,)
+            else:
+                yield length, ()
+
+    parts = [*factors()]
+    return times * prod(c for c, _ in parts), tuple(i for _, indices in parts for i in indices)

@@ -1,0 +1,78 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fednas.models import build, layout, start_architecture
+from fednas.resources import count_macs, count_params
+from fednas.space import Slice, Space, trace
+
+Traced = Callable[[str, int], Space]
+
+CASES = [("mobilenet_v1", 32), ("cnn", 8), ("cnn", 28)]
+
+
+def test_mobilenet_has_the_stem_and_every_pointwise(traced: Traced):
+    space = traced("mobilenet_v1", 32)
+    assert [group.name for group in space.groups] == [
+        "stem.conv",
+        *(f"block{i}.pointwise" for i in range(1, 14)),
+    ]
+    assert [group.choice for group in space.groups] == [*range(14)]
+    assert tuple(group.width for group in space.groups) == space.start.widths
+    assert space.left_out == ()
+
+
+def test_depthwise_and_norms_are_cut_with_their_producer(traced: Traced):
+    group = traced("mobilenet_v1", 32).groups[2]
+    assert [(part.tensor, part.dim, part.repeat) for part in group.slices] == [
+        ("block2.pointwise.weight", 0, 1),
+        *((f"block2.pointwise_norm.{t}", 0, 1) for t in NORM),
+        ("block3.depthwise.weight", 0, 1),
+        *((f"block3.depthwise_norm.{t}", 0, 1) for t in NORM),
+        ("block3.pointwise.weight", 1, 1),
+    ]
+    assert group.producers == ("block2.pointwise.weight",)
+
+
+NORM = ["weight", "bias", "running_mean", "running_var"]
+
+
+@pytest.mark.parametrize(("size", "repeat"), [(8, 1), (32, 4), (28, 1), (48, 9)])
+def test_flattened_filters_repeat(traced: Traced, size: int, repeat: int):
+    last = traced("cnn", size).groups[-1]
+    assert last.slices[-1] == Slice(tensor="classifier.weight", dim=1, repeat=repeat)
+
+
+@pytest.mark.parametrize(("name", "size"), CASES)
+def test_the_classifiers_output_is_never_cut(traced: Traced, name: str, size: int):
+    for group in traced(name, size).groups:
+        assert not [p for p in group.slices if p.tensor.startswith("classifier") and p.dim == 0]
+
+
+@pytest.mark.parametrize(("name", "size"), CASES)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_costs_are_exact_for_any_widths(traced: Traced, name: str, size: int, data: st.DataObject):
+    space = traced(name, size)
+    widths = data.draw(st.tuples(*(st.integers(1, w) for w in space.start.widths)))
+    module = build(space.start.with_widths(widths))
+    assert space.macs(widths) == count_macs(module, torch.zeros(1, 3, size, size))
+    assert space.params(widths) == count_params(module)
+    assert tuple(space.shapes(widths).items()) == layout(module)
+
+
+def test_tracing_twice_gives_equal_bytes_that_read_back(traced: Traced):
+    space = traced("cnn", 8)
+    assert trace(space.start).to_json() == space.to_json()
+    assert Space.from_json(space.to_json()) == space
+
+
+def test_groups_of_one_filter_are_found():
+    arch = start_architecture("mobilenet_v1", channels=1, size=8, classes=2, width_multiplier=0.25)
+    arch = arch.with_widths([1] * 14)
+    space = trace(arch)
+    assert [group.width for group in space.groups] == [1] * 14
+    assert space.params(arch.widths) == count_params(build(arch))
