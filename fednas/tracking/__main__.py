@@ -1,0 +1,136 @@
+"""The exporter's process: ``python -m fednas.tracking``, started by `fednas.tracking.Tracker`.
+
+The first line on standard input is its configuration; the end of standard input tells it to go,
+which also happens when its parent is killed. What it has done it says in lines of JSON on standard
+output. Credentials come by the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fednas.errors import FednasError
+from fednas.store import Journal, Store
+from fednas.tracking._store import open_store
+
+if TYPE_CHECKING:
+    from fednas.tracking._exporter import Exporter
+
+LONGEST_WAIT = 30.0
+LAST_WORDS = 8.0
+"""Seconds that the process may take to leave."""
+
+NOT_INSTALLED = 3
+"""Exit code when there is no MLflow to export with."""
+
+
+def main() -> int:
+    """Export until the search has ended or standard input has."""
+    config = json.loads(sys.stdin.readline())
+    closing = threading.Event()
+    threading.Thread(target=_watch, args=(closing,), daemon=True).start()
+    os.nice(10)  # the search comes first
+    _quieten()
+    if config["uri"].startswith("sqlite:"):
+        os.chdir(Path(config["uri"].removeprefix("sqlite:///")).parent)
+    try:
+        exporter = _make(config, open_store(config["store"]))
+        _export(exporter, closing, config["poll"])
+    except ImportError as error:
+        _say({"error": f"{error}; pip install 'fednas[tracking]'"})
+        return NOT_INSTALLED
+    return 0
+
+
+def _make(config: dict[str, Any], store: Store) -> Exporter:
+    from fednas.tracking._exporter import Exporter
+    from fednas.tracking._run import SearchRun
+
+    run = SearchRun(config["uri"], config["experiment"], config["name"], config["searchID"])
+    return Exporter(Journal(store, config["journal"]), run, report=_report)
+
+
+def _export(exporter: Exporter, closing: threading.Event, poll: float) -> None:
+    failures = 0
+    while not exporter.finished:
+        last = closing.is_set()
+        error = _attempt(exporter, last)
+        failures = failures + 1 if error else 0
+        _report(exporter, error=error, finished=exporter.finished)
+        if last:
+            return
+        wait = min(LONGEST_WAIT, poll * 2**failures) if error else poll
+        closing.wait(wait)
+
+
+def _attempt(exporter: Exporter, last: bool) -> str | None:
+    """One step; what went wrong, in one line."""
+    try:
+        settled = exporter.read()
+        if last and exporter.run.run_id is None:
+            return None  # too late to begin with MLflow
+        exporter.step(settled)
+        if last:
+            exporter.step(exporter.read())
+            exporter.interrupt()
+    except ImportError:
+        raise
+    except Exception as error:  # whatever a client library raises for a dead server
+        exporter.run.disconnect()
+        return _one_line(error)
+    return None
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    kind = "" if isinstance(error, FednasError) else f"{type(error).__name__}: "
+    return f"{kind}{text}"[:300]
+
+
+def _watch(closing: threading.Event) -> None:
+    sys.stdin.read()
+    closing.set()
+    timer = threading.Timer(LAST_WORDS, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+
+
+def _quieten() -> None:
+    """Short waits for a server that hangs, no telemetry, nothing on standard output."""
+    for key, value in {
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
+        "OMP_NUM_THREADS": "1",
+    }.items():
+        os.environ.setdefault(key, value)
+
+
+def _report(exporter: Exporter, **more: Any) -> None:
+    _say(
+        {
+            "exported": exporter.exported,
+            "pending": exporter.pending,
+            "runID": exporter.run.run_id,
+            **more,
+        }
+    )
+
+
+def _say(message: dict[str, Any]) -> None:
+    try:
+        print(json.dumps(message), flush=True)
+    except BrokenPipeError:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

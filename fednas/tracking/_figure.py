@@ -1,0 +1,198 @@
+"""The one figure of a search: accuracy against MACs."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fednas.search import Rung, View
+    from fednas.spec import FederatedSearch
+
+__all__ = ["figure"]
+
+# Okabe and Ito's palette: told apart by colour-blind readers, and in grey.
+_LADDER, _BUDGET, _DROPPED, _SURVIVOR = "#0072B2", "#D55E00", "#8C8C8C", "#56B4E9"
+_STYLE = {
+    "font.size": 9,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.labelsize": 9,
+    "axes.titlesize": 10,
+    "legend.fontsize": 8,
+    "svg.hashsalt": "fednas",
+}
+
+
+def figure(view: View, search: FederatedSearch, *, format: Literal["png", "svg"] = "png") -> bytes:
+    """Draw a search: its candidates, its ladder and what each device class takes from it.
+
+    Parameters
+    ----------
+    view : View
+        With at least one rung.
+    search : FederatedSearch
+        For the budgets of its device classes.
+    format : {"png", "svg"}
+        A PNG is 1440 x 960 pixels.
+
+    Returns
+    -------
+    bytes
+        The file. Equal searches give equal bytes under one version of matplotlib.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        drawing = Figure(figsize=(7.2, 4.8), layout="constrained")
+        axes = drawing.add_subplot()
+        unit, name = _unit(view.ladder[0].macs)
+        _frame(axes, view, unit, name)
+        _draw_candidates(axes, view, unit)
+        _draw_ladder(axes, view, unit)
+        _draw_budgets(axes, view, search, unit)
+        axes.set_title(_title(view, search), loc="left", pad=10)
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles, labels, loc="lower right", edgecolor="none", framealpha=0.9)
+        buffer = io.BytesIO()
+        metadata = {"Date": None} if format == "svg" else {"Software": None}
+        drawing.savefig(buffer, format=format, dpi=200, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _title(view: View, search: FederatedSearch) -> str:
+    ladder = view.ladder
+    text = f"{search.metadata.name}: {ladder[0].share:.2f}x to {ladder[-1].share:.2f}x MACs"
+    factor = view.ledger.factors.get("total")
+    if factor is None:
+        return text
+    return f"{text}, clients paid {factor:.{0 if factor >= 10 else 1}f}x less than naive"
+
+
+def _unit(macs: int) -> tuple[float, str]:
+    for unit, name in ((1e9, "GMAC"), (1e6, "MMAC"), (1e3, "kMAC")):
+        if macs >= unit:
+            return unit, name
+    return 1.0, "MAC"
+
+
+def _frame(axes: Axes, view: View, unit: float, name: str) -> None:
+    """Axes and their limits; the ladder decides what is shown, not the worst candidate."""
+    full = view.ladder[0].macs / unit
+    least = view.ladder[-1].macs / unit
+    lowest = min([least, *(row["macs"] / unit for row in view.decisions)])
+    margin = 0.06 * (full - lowest or full)
+    axes.set_xlim(lowest - margin, full + margin)
+    axes.set_ylim(*_heights(view))
+    axes.set_xlabel(f"forward pass of one sample ({name})")
+    axes.set_ylabel("accuracy (%)")
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    share = axes.secondary_xaxis("top", functions=(lambda x: x / full, lambda x: x * full))
+    share.set_xlabel("share of the start")
+    share.xaxis.set_major_formatter(lambda x, _: f"{x:.2f}x")
+
+
+def _heights(view: View) -> tuple[float, float]:
+    """Limits of accuracy in per cent: the ladder in the upper part, room for most candidates."""
+    ladder = [100 * a for rung in view.ladder for a in (rung.accuracy, rung.validation_accuracy)]
+    others = [100 * row["accuracy"] for row in view.decisions]
+    top, bottom = max([*ladder, *others]), min(ladder)
+    room = max(2.0, 1.5 * (top - bottom))
+    low = max(bottom - room, min([bottom, *others]))
+    margin = 0.08 * max(1.0, top - low)
+    return max(0.0, low - margin), min(100.0 + margin / 2, top + margin)
+
+
+def _draw_candidates(axes: Axes, view: View, unit: float) -> None:
+    """Dropped ones faint; below the frame a triangle on its lower edge."""
+    low = axes.get_ylim()[0]
+    kinds: tuple[tuple[set[str], str, float, str], ...] = (
+        ({"dropped", "failed"}, _DROPPED, 0.35, "dropped candidates"),
+        ({"kept"}, _SURVIVOR, 0.7, "candidates that lost at the end"),
+    )
+    for outcomes, colour, alpha, label in kinds:
+        rows = [row for row in view.decisions if row["outcome"] in outcomes]
+        inside = [row for row in rows if 100 * row["accuracy"] >= low]
+        style: dict[str, Any] = {"color": colour, "alpha": alpha, "linewidths": 0, "zorder": 2}
+        if inside:
+            axes.scatter(
+                [row["macs"] / unit for row in inside],
+                [100 * row["accuracy"] for row in inside],
+                s=18,
+                label=f"{label} (validation)",
+                **style,
+            )
+        below = [row["macs"] / unit for row in rows if 100 * row["accuracy"] < low]
+        axes.scatter(below, [low] * len(below), s=18, marker="v", clip_on=False, **style)
+
+
+def _draw_ladder(axes: Axes, view: View, unit: float) -> None:
+    assert view.start is not None
+    macs = [rung.macs / unit for rung in view.ladder]
+    tested = "test" if view.start["testRows"] else "validation"
+    axes.plot(
+        macs,
+        [100 * rung.accuracy for rung in view.ladder],
+        color=_LADDER,
+        linewidth=1.6,
+        marker="o",
+        markersize=4.5,
+        label=f"ladder ({tested})",
+        zorder=4,
+    )
+    if tested == "test":
+        axes.plot(
+            macs,
+            [100 * rung.validation_accuracy for rung in view.ladder],
+            color=_LADDER,
+            alpha=0.45,
+            linewidth=0.9,
+            linestyle=(0, (4, 2)),
+            label="ladder (validation)",
+            zorder=3,
+        )
+    axes.annotate("start", (macs[0], 100 * view.ladder[0].accuracy), **_beside(-6, 7, "right"))
+
+
+def _draw_budgets(axes: Axes, view: View, search: FederatedSearch, unit: float) -> None:
+    """A vertical line for each budget, with the classes that have it; a ring around their rung."""
+    names: dict[float, list[str]] = {}
+    for device in search.spec.device_classes:
+        if device.budget is not None:
+            names.setdefault(device.budget.macs.share, []).append(device.name)
+    rungs = view.selected(search)
+    full = view.ladder[0].macs / unit
+    for share, classes in sorted(names.items()):
+        axes.axvline(share * full, color=_BUDGET, linewidth=0.9, linestyle=(0, (1, 1.5)), zorder=1)
+        rung = rungs[classes[0]]
+        axes.annotate(
+            _caption(classes, rung),
+            (share * full, 0.985),
+            xycoords=("data", "axes fraction"),
+            **_beside(4, 0, "left", va="top", color=_BUDGET),
+        )
+        if rung is not None:
+            axes.scatter(
+                [rung.macs / unit],
+                [100 * rung.accuracy],
+                s=110,
+                facecolors="none",
+                edgecolors=_BUDGET,
+                linewidths=1.4,
+                zorder=5,
+            )
+
+
+def _caption(classes: list[str], rung: Rung | None) -> str:
+    who = ", ".join(classes[:3]) + (" ..." if len(classes) > 3 else "")
+    if rung is None:
+        return f"{who}\nnothing fits yet"
+    return f"{who}\nrung {rung.rung}, {100 * rung.accuracy:.1f} %"
+
+
+def _beside(dx: float, dy: float, ha: str, **style: Any) -> dict[str, Any]:
+    return {"xytext": (dx, dy), "textcoords": "offset points", "ha": ha, "fontsize": 8, **style}

@@ -1,0 +1,184 @@
+"""One MLflow run per search, found again by a tag, and written so that repeating is harmless.
+
+Nothing here keeps state that matters: what the run holds already is read back from MLflow when
+connecting, so a lost answer, a killed exporter or a wiped server end in the same run.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+
+from fednas.errors import FednasError
+from fednas.store import digest_of
+from fednas.tracking._points import Point
+
+__all__ = ["SEARCH_ID", "SearchRun"]
+
+SEARCH_ID = "fednas.searchID"
+"""The tag by which a search's run is found."""
+
+_TABLES = "mlflow.loggedArtifacts"  # the tag that mlflow.log_table writes and the UI reads
+_METRICS_PER_BATCH = 500
+_PARAMS_PER_BATCH = 100
+
+
+class SearchRun:
+    """The run of one search in an MLflow experiment.
+
+    Parameters
+    ----------
+    uri : str
+        A tracking server, or ``sqlite:///path``.
+    experiment, name : str
+        Of the run; both are created if absent.
+    search_id : str
+        Value of the tag `SEARCH_ID`.
+    """
+
+    def __init__(self, uri: str, experiment: str, name: str, search_id: str) -> None:
+        self.run_id: str | None = None
+        self._uri = uri
+        self._experiment = experiment
+        self._name = name
+        self._search_id = search_id
+        self._client: MlflowClient | None = None
+        self._seen: set[tuple[str, int]] = set()
+        self._uploaded: dict[str, str] = {}
+
+    @property
+    def client(self) -> MlflowClient:
+        if self._client is None:
+            self._client = MlflowClient(self._uri)
+        return self._client
+
+    def has(self, point: Point) -> bool:
+        """Whether this point is known to be in MLflow."""
+        return (point.key, point.step) in self._seen
+
+    def connect(self, started: float, tags: Mapping[str, str]) -> None:
+        """Find the run or create it, and read which metrics it holds.
+
+        Parameters
+        ----------
+        started : float
+            When the search started, seconds since the epoch.
+        tags : mapping of str to str
+            Set on the run.
+        """
+        experiment = self._experiment_id()
+        runs = self._find(experiment)
+        if not runs:
+            self.client.create_run(
+                experiment, _millis(started), {SEARCH_ID: self._search_id}, self._name
+            )
+            runs = self._find(experiment)
+        run, *surplus = runs
+        for other in surplus:  # a request that was answered too late created a second run
+            self.client.delete_run(other.info.run_id)
+        run_id = run.info.run_id
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        if run.info.status == "KILLED":
+            self.client.update_run(run_id, status="RUNNING")
+        self._seen = {
+            (key, metric.step)
+            for key in run.data.metrics
+            for metric in self.client.get_metric_history(run_id, key)
+        }
+        self._uploaded = {}
+        self.run_id = run_id
+
+    def disconnect(self) -> None:
+        """Forget what is known of the run; the next `connect` reads it again."""
+        self.run_id = None
+
+    def log_params(self, params: Mapping[str, str]) -> None:
+        for batch in _batches(list(params.items()), _PARAMS_PER_BATCH):
+            self.client.log_batch(self._id, params=[Param(key, value) for key, value in batch])
+
+    def log(self, points: Iterable[Point]) -> None:
+        """Log the points that MLflow does not hold yet."""
+        new = [point for point in points if not self.has(point)]
+        for batch in _batches(new, _METRICS_PER_BATCH):
+            metrics = [
+                Metric(point.key, point.value, _millis(point.time), point.step) for point in batch
+            ]
+            self.client.log_batch(self._id, metrics=metrics)
+            self._seen |= {(point.key, point.step) for point in batch}
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        self.client.log_batch(self._id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def put(self, artifacts: Mapping[str, bytes], tables: Iterable[str]) -> None:
+        """Write the artifacts that changed; ``tables`` names those that MLflow shows as tables."""
+        for path, data in artifacts.items():
+            if self._uploaded.get(path) != digest_of(data):
+                self._put(path, data)
+                self._uploaded[path] = digest_of(data)
+        shown = [{"path": path, "type": "table"} for path in tables]
+        self.set_tags({_TABLES: json.dumps(shown)})
+
+    def end(self, status: str, time: float | None = None) -> None:
+        """Set the run's status: ``FINISHED``, ``FAILED`` or, to be continued, ``KILLED``."""
+        self.client.set_terminated(self._id, status, _millis(time) if time else None)
+
+    @property
+    def _id(self) -> str:
+        assert self.run_id is not None
+        return self.run_id
+
+    def _put(self, path: str, data: bytes) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / path
+            local.write_bytes(data)
+            self.client.log_artifact(self._id, str(local))
+
+    def _find(self, experiment: str) -> list[Run]:
+        """The search's runs, the one that counts first, by an order that never changes."""
+        runs = self.client.search_runs(
+            [experiment], f"tags.`{SEARCH_ID}` = '{self._search_id}'", ViewType.ACTIVE_ONLY
+        )
+        return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+
+    def _experiment_id(self) -> str:
+        found = self.client.get_experiment_by_name(self._experiment)
+        if found is None:
+            location = _artifact_location(self._uri)
+            try:
+                return str(self.client.create_experiment(self._experiment, location))
+            except MlflowException:
+                found = self.client.get_experiment_by_name(self._experiment)
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            raise FednasError(
+                f"experiment {self._experiment!r} is deleted in MLflow: restore it there, or name "
+                "another in tracking.experiment"
+            )
+        return str(found.experiment_id)
+
+
+def _artifact_location(uri: str) -> str | None:
+    """Beside the database for SQLite, else where the server wants it."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return str(Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts")
+
+
+T = TypeVar("T")
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _millis(seconds: float) -> int:
+    return int(seconds * 1000)

@@ -1,0 +1,72 @@
+"""What a run says beside its metrics: params and tags from the spec, tables from the journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fednas._version import __version__
+from fednas.store import canonical_json, digest_of
+
+__all__ = ["description", "flatten", "start_tags", "table"]
+
+
+def flatten(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Params by their path in the spec: ``strategy.netAdapt.firstStep`` -> ``0.05``.
+
+    An element of a list has its ``name`` in the path: ``deviceClasses.phone.clients``. A member of
+    a union that has no settings of its own is an empty object, ``{}``.
+    """
+    return dict(_leaves("", spec))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(f"{path}.{key}" if path else key, inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for index, inner in enumerate(value):
+            named = isinstance(inner, Mapping) and "name" in inner
+            name = inner["name"] if named else index
+            rest = {k: v for k, v in inner.items() if k != "name"} if named else inner
+            yield from _leaves(f"{path}.{name}", rest)
+    else:
+        yield path, value if isinstance(value, str) else json.dumps(value)
+
+
+def start_tags(start: Mapping[str, Any]) -> dict[str, str]:
+    """Tags from the journal's first record."""
+    return {
+        "fednas.version": __version__,
+        "fednas.specDigest": digest_of(canonical_json(start["spec"])),
+        "fednas.numerics": json.dumps(start["numerics"], sort_keys=True),
+        "mlflow.source.name": "fednas",
+        "mlflow.note.content": description(start, None),
+    }
+
+
+def description(start: Mapping[str, Any], end: Mapping[str, Any] | None) -> str:
+    """Markdown that heads the run's page."""
+    spec = start["spec"]
+    classes: dict[str, int] = {}
+    for client in start["clients"].values():
+        classes[client["deviceClass"]] = classes.get(client["deviceClass"], 0) + 1
+    who = ", ".join(f"{count} {name}" for name, count in classes.items())
+    text = (
+        f"Federated search **{start['name']}**: {spec['model']['name']} on "
+        f"{spec['data']['source']}, clients: {who}; down to {spec['target']['macs']['share']} of "
+        f"{start['macs'] / 1e6:.1f} MMAC.\n\n"
+        "Every candidate's fate: `decisions.json`. Every round: `rounds.json`. "
+        "The networks: `ladder.json`. What it cost the clients: `ledger.json`."
+    )
+    if end is not None:
+        text += f"\n\n**{end['reason']}**: {end['message']}"
+    return text
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows as ``mlflow.log_table`` writes them, without pandas."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    data = [[row.get(column) for column in columns] for row in rows]
+    return json.dumps({"columns": columns, "data": data}).encode()
