@@ -8,9 +8,12 @@ network = result.ladder[3].load()          # an nn.Module, in evaluation mode
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import json
+import logging
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -24,11 +27,25 @@ from fednas.models import decode
 from fednas.search import Inputs, Ledger, Rung, View, run_search
 from fednas.spec import FederatedSearch, load_spec
 from fednas.store import Blobs, FolderStore, Journal, Layout, Record, Store, canonical_json
+from fednas.tracking import Tracker, figure
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Event", "LadderRung", "Result", "default_folder", "open_target", "run"]
+__all__ = [
+    "Event",
+    "LadderRung",
+    "Result",
+    "default_folder",
+    "local_shards",
+    "local_weights",
+    "mlflow_uri",
+    "open_target",
+    "run",
+]
+
+_log = logging.getLogger("fednas")
+_TRACKING_SECONDS = 120.0
 
 Event = Record | TaskDone
 """What ``on_event`` is called with: a decision, or the end of a task."""
@@ -93,14 +110,17 @@ class Result:
 
     @property
     def ladder(self) -> list[LadderRung]:
+        """The start and the winner of each iteration, in order."""
         return [LadderRung(rung, self.store, self.layout) for rung in self.view.ladder]
 
     @property
     def decisions(self) -> list[dict[str, Any]]:
+        """One row for each candidate; see `View.decisions`."""
         return self.view.decisions
 
     @property
     def ledger(self) -> Ledger:
+        """What the clients paid; see `Ledger`."""
         return self.view.ledger
 
 
@@ -115,6 +135,7 @@ def run(
     dir: str | os.PathLike[str] | None = None,
     data: str | os.PathLike[str] | None = None,
     workers: int | None = None,
+    tracking: str | None = "",
     on_event: Callable[[Event], None] = lambda event: None,
     accept_new_numerics: bool = False,
 ) -> Result:
@@ -132,6 +153,9 @@ def run(
         Used in place of ``data.source``: a local copy of what the cluster reads from S3.
     workers : int, optional
         Processes, one torch thread each; one per core by default.
+    tracking : str or None
+        MLflow's URI; ``""`` is the SQLite database beside the run folder (``runs/mlflow.db``), if
+        MLflow is installed; None logs nothing.
     on_event : callable
         Called with each `Record` and each `TaskDone`, from several threads.
     accept_new_numerics : bool
@@ -154,6 +178,7 @@ def run(
             observe(event)
             on_event(event)
 
+        tracker = _tracker(search, folder, tracking)
         workers = workers or os.cpu_count() or 1
         local = LocalFleet(partial(FolderStore, store.root), layout, workers=workers)
         try:
@@ -170,9 +195,20 @@ def run(
                 on_record=on_event,
                 accept_new_numerics=accept_new_numerics,
             )
+            result = Result(store, layout)
+            _draw(result)
+            if tracker is not None and not tracker.finish(_TRACKING_SECONDS):
+                _log.warning("MLflow has not got everything yet (%s); run again", tracker.error)
         finally:
             local.close()
-    return Result(store, layout)
+            if tracker is not None:
+                tracker.close()
+    return result
+
+
+def mlflow_uri(folder: Path) -> str:
+    """The SQLite database that searches under one folder share, so that they can be compared."""
+    return f"sqlite:///{folder.absolute().parent / 'mlflow.db'}"
 
 
 def open_target(target: str | os.PathLike[str]) -> Result:
@@ -239,6 +275,38 @@ def local_weights(search: FederatedSearch) -> bytes:
             f"spec.model.initial.weights: {path}: {error.strerror}; must be a rung-NN.safetensors "
             "of an earlier search"
         ) from None
+
+
+def _tracker(search: FederatedSearch, folder: Path, uri: str | None) -> Tracker | None:
+    if uri is None or (not uri and importlib.util.find_spec("mlflow") is None):
+        return None
+    return Tracker(
+        folder.absolute(),
+        Layout(),
+        uri or mlflow_uri(folder),
+        search.spec.tracking.experiment if search.spec.tracking else "fednas",
+        search.metadata.name,
+        _search_id(folder),
+    )
+
+
+def _search_id(folder: Path) -> str:
+    """What names this search wherever its folder is moved to."""
+    path = folder / "search-id"
+    if not path.exists():
+        path.write_text(f"{uuid.uuid4()}\n")
+    return path.read_text().strip()
+
+
+def _draw(result: Result) -> None:
+    """The figure beside the ladder, where matplotlib is installed."""
+    if importlib.util.find_spec("matplotlib") is None or not result.view.ladder:
+        return
+    for format in ("png", "svg"):
+        result.store.put(
+            f"{result.layout.ladder}figure.{format}",
+            figure(result.view, result.search, format=format),
+        )
 
 
 @contextmanager

@@ -23,7 +23,7 @@ __all__ = ["Cost", "Ledger", "make_ledger"]
 
 @dataclass
 class Cost:
-    """Work that entered an aggregate: MACs (forward and backward), bytes, samples, client rounds."""
+    """Work that entered an aggregate; ``macs`` are those of forward and backward passes."""
 
     macs: int = 0
     bytes_down: int = 0

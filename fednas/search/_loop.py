@@ -216,7 +216,8 @@ class _Search:
         if outcome.accuracy < UNTRAINED * chance:
             raise SearchFailed(
                 "StartingNetworkUntrained",
-                f"the starting network has {outcome.accuracy:.3f} accuracy, chance is {chance:.3f}: "
+                f"the starting network has an accuracy of {outcome.accuracy:.3f}, chance is "
+                f"{chance:.3f}: "
                 "give it more rounds (model.initial.training.rounds) or trained weights "
                 "(model.initial.weights)",
             )

@@ -101,8 +101,8 @@ class View:
     def decisions(self) -> list[dict[str, Any]]:
         """Every candidate's fate with its evidence, one row each.
 
-        ``accuracy`` is the best on the validation rows that the decision was taken on; ``rank`` that
-        of the early drop; ``outcome`` is ``winner``, ``kept``, ``dropped`` or ``failed``.
+        ``accuracy`` is the best so far on the validation rows; ``rank`` that of the early drop;
+        ``outcome`` is ``winner``, ``kept``, ``dropped`` or ``failed``.
         """
         rows = []
         for dropped in self._values("/dropped"):

@@ -21,9 +21,9 @@ def rank_by_accuracy_per_resource(
 ) -> tuple[dict[str, Any], Candidate]:
     """The least accuracy lost per resource saved, as in the authors' code (arXiv 2002.06352).
 
-    ``(accuracy - a + 1e-6) / (share - s + 1e-5)``, shares of the starting network's MACs. Candidates
-    that reached the target come before those that merely got smaller. Where accuracy was gained the
-    ratio would reward the tiniest cut, so those candidates rank by accuracy, then by smaller MACs.
+    ``(accuracy - a + 1e-6) / (share - s + 1e-5)``, shares of the starting network's MACs.
+    Candidates that reached the target come before those that merely got smaller. Where accuracy
+    was gained the ratio would reward the tiniest cut, so those rank by accuracy, then by MACs.
 
     Parameters
     ----------

@@ -1,0 +1,5 @@
+"""The ``fednas`` command."""
+
+from fednas.cli._app import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,54 @@
+"""The commands, and what becomes of their errors.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted. A user never sees a traceback for what
+went wrong outside this program.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from fednas.cli import _report, _run, _validate
+from fednas.errors import BadInput, FednasError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="fednas",
+    help="Federated neural architecture search.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+app.command("validate")(_validate.validate)
+app.command("run")(_run.run)
+app.command("report")(_report.report)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from fednas import __version__
+
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        code = 130
+    except BadInput as error:
+        typer.echo(f"error: {error}", err=True)
+        code = 2
+    except FednasError as error:
+        typer.echo(f"{error.reason}: {error}", err=True)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

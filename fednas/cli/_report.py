@@ -1,0 +1,85 @@
+"""``fednas report``: the ladder, every decision with its evidence, the cost."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fednas.cli._screen import last_screen
+
+__all__ = ["Output", "report"]
+
+
+class Output(StrEnum):
+    """How to print."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def report(
+    target: Annotated[str, typer.Argument(help="A run folder, or s3://bucket/ladder/<searchID>.")],
+    output: Annotated[Output, typer.Option("--output", "-o", help="How to print.")] = Output.TEXT,
+) -> None:
+    """Show what a search has come to."""
+    from fednas.api import Result, open_target
+
+    result: Result = open_target(target)
+    if output is Output.JSON:
+        typer.echo(json.dumps(_as_json(result), indent=2))
+        return
+    console = Console()
+    console.print(_ladder(result), _decisions(result), sep="\n")
+    console.print(last_screen(result), soft_wrap=True, highlight=False)
+
+
+def _as_json(result: Any) -> dict[str, Any]:
+    end = result.view.end
+    return {
+        "name": result.search.metadata.name,
+        "end": {key: end[key] for key in ("reason", "message", "failed")} if end else None,
+        "ladder": result.view.ladder_rows,
+        "selected": {
+            name: rung.rung if rung else None
+            for name, rung in result.view.selected(result.search).items()
+        },
+        "decisions": result.decisions,
+        "ledger": result.ledger.to_dict(),
+    }
+
+
+def _ladder(result: Any) -> Table:
+    table = Table("rung", "accuracy", "share", "MACs", "params", "sha256", title="Ladder")
+    for rung in result.view.ladder:
+        table.add_row(
+            str(rung.rung),
+            f"{rung.accuracy:.4f}",
+            f"{rung.share:.3f}",
+            f"{rung.macs:,}",
+            f"{rung.params:,}",
+            rung.sha256[:12],
+        )
+    return table
+
+
+def _decisions(result: Any) -> Table:
+    table = Table(
+        "iteration", "layer", "width", "accuracy", "MACs", "rank", "outcome", title="Decisions"
+    )
+    for row in result.decisions:
+        table.add_row(
+            str(row["iteration"]),
+            row["layer"],
+            f"{row['widthBefore']} -> {row['widthAfter']}",
+            f"{row['accuracy']:.4f}",
+            f"{row['macs']:,}",
+            str(row["rank"]),
+            row["outcome"],
+            style={"winner": "bold", "kept": ""}.get(row["outcome"], "dim"),
+        )
+    return table

@@ -1,0 +1,81 @@
+"""``fednas run``: a search on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fednas.spec import FederatedSearch, load_spec
+
+__all__ = ["run"]
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="A FederatedSearch in YAML.")],
+    dir: Annotated[Path | None, typer.Option(help="The run folder; default: runs/<name>.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A local copy of the data, in place of data.source.")
+    ] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a field below spec."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; default: one per core.")
+    ] = None,
+    tracking: Annotated[
+        str, typer.Option(help="MLflow's URI; default: SQLite beside the run folder; 'none'.")
+    ] = "",
+    accept_new_numerics: Annotated[
+        bool, typer.Option(help="Go on although torch or the CPU differ from the beginning.")
+    ] = False,
+) -> None:
+    """Run a search to its end, or go on with one that was interrupted."""
+    search = load_spec(file, set or ())
+    console = Console(stderr=True)
+    for warning in search.spec.warnings():
+        console.print(f"warning: {warning}", highlight=False)
+    _say_what_is_ignored(search, console)
+
+    from fednas import api
+    from fednas.cli._progress import Watch
+    from fednas.cli._screen import last_screen
+
+    folder = dir or api.default_folder(search)
+    try:
+        with Watch(search, console) as watch:
+            result = api.run(
+                search,
+                dir=folder,
+                data=data,
+                workers=workers,
+                tracking=None if tracking == "none" else tracking,
+                on_event=watch,
+                accept_new_numerics=accept_new_numerics,
+            )
+    except KeyboardInterrupt:
+        console.print(
+            f"interrupted; nothing is lost: the same command goes on from {folder}",
+            highlight=False,
+        )
+        raise
+    typer.echo(last_screen(result))
+    figure = folder / "ladder" / "figure.png"
+    if figure.exists():
+        typer.echo(f"figure: {figure}")
+    database = folder.parent / "mlflow.db"
+    if not tracking and database.exists():
+        typer.echo(f"MLflow: mlflow ui --backend-store-uri sqlite:///{database}")
+
+
+def _say_what_is_ignored(search: FederatedSearch, console: Console) -> None:
+    """Settings of a cluster mean nothing on one machine."""
+    spec = search.spec
+    given = [name for name in ("storage", "tracking") if getattr(spec, name) is not None]
+    if any(device.resources.limits for device in spec.device_classes):
+        given.append("resources")
+    if given:
+        console.print(f"on this machine these are ignored: {', '.join(given)}", highlight=False)

@@ -1,0 +1,80 @@
+"""What ``run`` and ``report`` end with: what came out, for whom, and what it cost."""
+
+from __future__ import annotations
+
+from fednas.api import Result
+
+__all__ = ["last_screen"]
+
+
+def last_screen(result: Result) -> str:
+    """A line for the search, one for each device class, one for the cost."""
+    view, search = result.view, result.search
+    if not view.ladder:
+        return f"{search.metadata.name}  has no network yet"
+    lines = [_headline(result)]
+    start = view.ladder[0].accuracy
+    width = max(len(device.name) for device in search.spec.device_classes)
+    for name, rung in view.selected(search).items():
+        if rung is None:
+            lines.append(f"{name:{width}}  no rung is small enough for its budget")
+            continue
+        key = f"{result.layout.ladder}rung-{rung.rung:02}.safetensors"
+        lines.append(
+            f"{name:{width}}  rung {rung.rung:2}  {rung.share:.2f}x MACs  "
+            f"{100 * rung.accuracy:.1f} % (start {100 * start:.1f})  {result.store.uri(key)}"
+        )
+    lines.append(_cost(result))
+    return "\n".join(lines)
+
+
+def _headline(result: Result) -> str:
+    view = result.view
+    if view.end is None:
+        state = "Interrupted" if view.records else "Pending"
+    elif view.end["failed"]:
+        state = f"Failed ({view.end['reason']})"
+    elif view.end["reason"] == "Completed":
+        state = "Complete"
+    else:
+        state = f"Complete ({view.end['reason']})"
+    times = [record.time for record in view.records.values()]
+    smallest = view.ladder[-1].share
+    return (
+        f"{result.search.metadata.name}  {state}  {len(view.ladder)} models, "
+        f"1.00x .. {smallest:.2f}x MACs, {_duration(max(times) - min(times))}"
+    )
+
+
+def _cost(result: Result) -> str:
+    ledger = result.ledger
+    clients = sum(device.clients for device in result.search.spec.device_classes)
+    cost = ledger.search
+    line = (
+        f"each client: {_si(cost.macs / clients)}MAC, "
+        f"{_si((cost.bytes_down + cost.bytes_up) / clients)}B"
+    )
+    factors = ledger.factors
+    if factors:
+        line += (
+            f" - {factors['total']:.1f}x less than naive = "
+            f"{factors['partialClients']:.1f}x groups * {factors['earlyDrop']:.1f}x early drop * "
+            f"{factors['rounds']:.1f}x rounds"
+        )
+    return line
+
+
+def _si(number: float) -> str:
+    for unit in ("", "k", "M", "G"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} T"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
