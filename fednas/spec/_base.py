@@ -180,7 +180,8 @@ class OneOf(Model):
     def _check_written(cls, written: Mapping[str, Any]) -> list[InitErrorDetails]:
         fields = fields_by_alias(cls)
         given = [alias for alias, (name, _) in fields.items() if {alias, name} & written.keys()]
-        return [] if len(given) == 1 else [problem(cls._message(), (), given)]
+        misspelt = not given and written
+        return [] if len(given) == 1 or misspelt else [problem(cls._message(), (), given)]
 
 
 def _valid_part(model: type[Model], written: Mapping[str, Any]) -> SimpleNamespace:
@@ -217,7 +218,7 @@ def lookup(model: type[BaseModel], value: Any, loc: tuple[str, ...]) -> Any:
 
 
 def fields_by_alias(model: type[BaseModel]) -> dict[str, tuple[str, FieldInfo]]:
-    """camelCase name -> (attribute, field), in order of declaration."""
+    """Name in camelCase -> (attribute, field), in order of declaration."""
     return {info.alias or name: (name, info) for name, info in model.model_fields.items()}
 
 

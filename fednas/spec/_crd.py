@@ -186,7 +186,8 @@ def _root() -> dict[str, Any]:
                 "type": "object",
                 "properties": {
                     "name": {
-                        key: name_schema[key] for key in ("type", "pattern", "minLength", "maxLength")
+                        key: name_schema[key]
+                        for key in ("type", "pattern", "minLength", "maxLength")
                     }
                 },
             },
@@ -235,7 +236,7 @@ def _immutability() -> list[dict[str, str]]:
 
 
 def _same(new: str, old: str, field: str, info: FieldInfo) -> str:
-    """CEL: two objects agree in a field. (Optional types would exceed the cost limit.)"""
+    """CEL for "both agree in a field"; optional types would exceed the cost limit."""
     equal = f"{new}.{field} == {old}.{field}"
     if info.is_required() or info.get_default(call_default_factory=True) is not None:
         return equal

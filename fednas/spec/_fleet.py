@@ -12,6 +12,7 @@ from fednas.spec._quantity import Cpu, Memory, quantity
 
 __all__ = [
     "DNS_LABEL",
+    "PATTERNS",
     "Budget",
     "ComputeResources",
     "Coordinator",
@@ -24,7 +25,19 @@ __all__ = [
 ]
 
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+_ENDPOINT = r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"
+_BUCKET = f"^{BUCKET}$"
+_TRACKING = r"^(https?://[^\s/]+|sqlite:///)[^\s]*$"
 _DNS_SUBDOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
+
+PATTERNS = {
+    DNS_LABEL: "be of lower-case letters, digits and -, and neither start nor end with -",
+    _DNS_SUBDOMAIN: "be of lower-case letters, digits, - and ., as the name of a Secret",
+    _ENDPOINT: "be like http://minio:9000",
+    _BUCKET: "be of lower-case letters, digits, - and ., 3 to 63 of them",
+    _TRACKING: "be like http://mlflow:5000 or sqlite:///mlflow.db",
+}
+"""Patterns in words: ``must ...``."""
 
 
 class ResourceList(Model):
@@ -142,11 +155,11 @@ class Storage(Model):
 
     endpoint: Text = Field(
         max_length=512,
-        pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$",
+        pattern=_ENDPOINT,
         description="Address of the S3 server: http://minio:9000.",
     )
     bucket: Text = Field(
-        min_length=3, max_length=63, pattern=f"^{BUCKET}$", description="Name of the bucket."
+        min_length=3, max_length=63, pattern=_BUCKET, description="Name of the bucket."
     )
     secret_name: Text = Field(
         min_length=1,
@@ -161,7 +174,7 @@ class Tracking(Model):
 
     uri: Text = Field(
         max_length=512,
-        pattern=r"^(https?://[^\s/]+|sqlite:///)[^\s]*$",
+        pattern=_TRACKING,
         description="Address of the MLflow server: http://mlflow:5000, or sqlite:///path.",
     )
     experiment: Text = Field(

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fednas.spec._base import fields_by_alias, model_of
-from fednas.spec._fleet import DNS_LABEL
+from fednas.spec._fleet import PATTERNS
 
 __all__ = ["path_of", "words"]
 
@@ -27,15 +27,15 @@ _WANTED = {
     "tuple_type": "must be a list",
     "model_type": "must be a mapping",
     "dict_type": "must be a mapping",
-    "string_too_short": "must have at least {min_length} characters",
-    "string_too_long": "must have at most {max_length} characters",
-    "too_short": "must have at least {min_length} entries",
-    "too_long": "must have at most {max_length} entries",
+    "string_too_short": "must have {min_length} or more characters",
+    "string_too_long": "must have {max_length} or fewer characters",
+    "too_short": "must have {min_length} or more entries",
+    "too_long": "must have {max_length} or fewer entries",
 }
 
 
 def path_of(loc: Sequence[str | int]) -> str:
-    """``spec.deviceClasses[0].name``"""
+    """A location in words: ``spec.deviceClasses[0].name``."""
     text = ""
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -51,7 +51,7 @@ def words(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 def _is_echo(entry: Any) -> bool:
     """A list whose entries are wrong counts as too short for pydantic; that is no news."""
-    return entry["type"] == "too_short" and len(entry["input"]) >= entry["ctx"]["min_length"]
+    return bool(entry["type"] == "too_short" and len(entry["input"]) >= entry["ctx"]["min_length"])
 
 
 def _line(entry: Any, model: type[BaseModel]) -> str:
@@ -74,9 +74,8 @@ def _wanted(kind: str, context: Mapping[str, Any], entry: Any) -> str:
         near = difflib.get_close_matches(str(entry["input"]), choices, 1)
         return text + (f"; did you mean {near[0]}?" if near and len(choices) > 1 else "")
     if kind == "string_pattern_mismatch":
-        if context["pattern"] == DNS_LABEL:
-            return "must be of lower-case letters, digits and -, and neither start nor end with -"
-        return f"must match {context['pattern']}"
+        pattern = context["pattern"]
+        return f"must {PATTERNS.get(pattern, f'match {pattern}')}"
     if kind in _WANTED:
         numbers = {k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()}
         return _WANTED[kind].format(**numbers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from fednas.spec._base import Int, Model, Text
 
@@ -32,7 +32,7 @@ Phase = Literal["Pending", "Initializing", "Searching", "Complete", "Failed", "S
 _Count = Annotated[Int, Field(ge=0, le=_MAX)]
 _Short = Annotated[Text, Field(max_length=32)]
 _Sha256 = Annotated[Text, Field(max_length=64, pattern="^[0-9a-f]{64}$")]
-_TIME = {"format": "date-time"}
+_TIME: dict[str, JsonValue] = {"format": "date-time"}
 
 
 class CandidateCounts(Model):
@@ -122,9 +122,7 @@ class Condition(Model):
         pattern="^[A-Za-z][A-Za-z0-9]*$",
         description="Why, in one CamelCase word.",
     )
-    message: Text = Field(
-        "", max_length=512, description="What happened, and what to do about it."
-    )
+    message: Text = Field("", max_length=512, description="What happened, and what to do about it.")
 
 
 class SearchStatus(Model):

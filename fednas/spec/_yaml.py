@@ -6,7 +6,7 @@ PyYAML alone takes the last of two equal keys, ``1e-3`` for text and ``2024-01-0
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -20,7 +20,7 @@ MAX_BYTES = 1 << 20
 class _Loader(yaml.SafeLoader):
     """SafeLoader with numbers and booleans of YAML 1.2, no dates, and no duplicate keys."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[str, int] = {}
@@ -70,7 +70,7 @@ def read_yaml(text: str) -> Any:
     if len(text) > MAX_BYTES:
         raise SpecError([f"{len(text)} characters; must be at most {MAX_BYTES}"])
     try:
-        documents = [d for d in yaml.load_all(text, Loader=_Loader) if d is not None]  # noqa: S506
+        documents = [d for d in yaml.load_all(text, Loader=_Loader) if d is not None]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
