@@ -54,21 +54,16 @@ def derive(
         if (arch.family, arch.args) != (space.start.family, space.start.args):
             raise ValueError(f"{arch.key()} is not in the space of {space.start.key()}")
     tensors = _split(space, parent, vector)
+    for item in space.left_out:
+        if parent.widths[item.choice] != child.widths[item.choice]:
+            raise ValueError(f"{item.name}: was left out of the space and keeps its width")
     kept: list[tuple[Group, npt.NDArray[np.intp]]] = []
-    changed = {
-        i: (before, after)
-        for i, (before, after) in enumerate(zip(parent.widths, child.widths, strict=True))
-        if before != after
-    }
     for group in space.groups:
-        before, after = changed.pop(group.choice, (0, 0))
+        before, after = parent.widths[group.choice], child.widths[group.choice]
         if after > before:
             raise ValueError(f"{group.name}: the child has {after} filters, its parent {before}")
         if after < before:
             kept.append((group, strongest(tensors, group, before, after)))
-    if changed:
-        names = [group.name for group in space.left_out if group.choice in changed]
-        raise ValueError(f"{', '.join(names)}: was left out of the space and keeps its width")
     for group, indices in kept:
         tensors = cut(tensors, group, indices)
     return np.concatenate([np.ascontiguousarray(t).reshape(-1) for t in tensors.values()])

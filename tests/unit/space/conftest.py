@@ -16,4 +16,5 @@ def _traced(name: str, size: int) -> Space:
 @pytest.fixture(scope="session")
 def traced() -> Callable[[str, int], Space]:
     """The space of a family at an image size, width multiplier 0.25; traced once."""
+    _traced("cnn", 8)  # the first trace of a process imports half of torch
     return _traced

@@ -28,7 +28,7 @@ def random_weights(space: Space, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "size"), [("mobilenet_v1", 32), ("cnn", 8), ("cnn", 32)])
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_child_fits_its_network(traced: Traced, name: str, size: int, data: st.DataObject):
     space = traced(name, size)

@@ -53,7 +53,7 @@ def test_the_classifiers_output_is_never_cut(traced: Traced, name: str, size: in
 
 
 @pytest.mark.parametrize(("name", "size"), CASES)
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_costs_are_exact_for_any_widths(traced: Traced, name: str, size: int, data: st.DataObject):
     space = traced(name, size)
