@@ -1,0 +1,81 @@
+"""Whether a search can be run in this cluster, and its spec with everything filled in.
+
+Pure. The result is frozen in a ConfigMap at acceptance: later changes of the chart's defaults do
+not touch a search under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fednas.errors import SpecError
+from fednas.spec import FederatedSearch, load_spec
+
+from .settings import Defaults
+
+__all__ = ["Refused", "accept"]
+
+
+class Refused(Exception):
+    """Why a search cannot be run: the ``Accepted=False`` condition."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        self.message = message
+        super().__init__(f"{reason}: {message}")
+
+
+def accept(resource: Mapping[str, Any], defaults: Defaults) -> FederatedSearch:
+    """The resolved spec of a resource.
+
+    Parameters
+    ----------
+    resource : mapping
+        The FederatedSearch as the API server gives it.
+    defaults : Defaults
+        Fill ``spec.storage`` and ``spec.tracking`` where the file leaves them out.
+
+    Raises
+    ------
+    Refused
+        With the reason and the field that has to be mended.
+    """
+    meta = resource["metadata"]
+    spec = dict(resource.get("spec") or {})
+    if spec.get("storage") is None and defaults.storage is not None:
+        spec["storage"] = defaults.storage
+    if spec.get("tracking") is None and defaults.tracking is not None:
+        spec["tracking"] = defaults.tracking
+    try:
+        search = load_spec(
+            {
+                "apiVersion": resource["apiVersion"],
+                "kind": resource["kind"],
+                "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+                "spec": spec,
+            }
+        )
+    except SpecError as error:
+        raise Refused("InvalidSpec", "; ".join(error.problems)) from error
+    if search.spec.storage is None:
+        raise Refused(
+            "StorageMissing",
+            "spec.storage: not given, and the chart has no defaults.storage; "
+            "give endpoint, bucket and secretName in either",
+        )
+    _reachable("spec.data.source", search.spec.data.source, ("digits",))
+    if (weights := search.spec.model.initial.weights) is not None:
+        _reachable("spec.model.initial.weights", weights, ())
+    return search
+
+
+def _reachable(field: str, value: str, words: tuple[str, ...]) -> None:
+    if value in words or value.startswith("s3://"):
+        return
+    right = " or ".join((*words, "s3://BUCKET/KEY"))
+    raise Refused(
+        "LocalPath",
+        f"{field}: {value!r} is a path, and the pods see no files of yours; "
+        f"upload it with `fednas push` and give {right}",
+    )

@@ -1,0 +1,179 @@
+"""The Kubernetes API as plain dicts: a table of kinds, and one method a verb.
+
+The typed models of the client drop unknown fields silently, so its transport is used alone. Every
+request has a timeout; nothing is retried here, since every pass starts afresh anyway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+
+from . import names
+
+__all__ = ["KINDS", "ApiError", "Cluster", "Kind", "connect"]
+
+_TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where a kind of resource lies in the API."""
+
+    api: str
+    plural: str
+
+    def path(self, namespace: str, name: str | None = None, sub: str | None = None) -> str:
+        """The URL path of a collection, an object, or a subresource of it."""
+        parts = [self.api, "namespaces", namespace, self.plural, name, sub]
+        return "/" + "/".join(part for part in parts if part is not None)
+
+
+KINDS: Mapping[str, Kind] = {
+    names.KIND: Kind(f"apis/{names.GROUP}/{names.VERSION}", names.PLURAL),
+    "ConfigMap": Kind("api/v1", "configmaps"),
+    "Secret": Kind("api/v1", "secrets"),
+    "ServiceAccount": Kind("api/v1", "serviceaccounts"),
+    "Service": Kind("api/v1", "services"),
+    "Pod": Kind("api/v1", "pods"),
+    "NetworkPolicy": Kind("apis/networking.k8s.io/v1", "networkpolicies"),
+    "Deployment": Kind("apis/apps/v1", "deployments"),
+}
+
+
+class ApiError(Exception):
+    """The API server said no, or said nothing.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status; 0 when there was no answer.
+    reason : str
+        ``AlreadyExists``, ``Forbidden``, ``Conflict``, ``NotFound``, ``Invalid``, ...
+    message : str
+        What the server said.
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        self.status, self.reason, self.message = status, reason, message
+        super().__init__(f"{status} {reason}: {message}")
+
+
+class Cluster:
+    """A connection to one API server."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api  # kubernetes.aio.client.ApiClient, which has no types
+
+    async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """One object, or None."""
+        try:
+            return await self._call("GET", KINDS[kind].path(namespace, name))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def find(self, kind: str, namespace: str, selector: str) -> list[dict[str, Any]]:
+        """Every object that carries the labels."""
+        found = await self._call(
+            "GET", KINDS[kind].path(namespace), query=[("labelSelector", selector)]
+        )
+        items: list[dict[str, Any]] = found["items"]
+        return items
+
+    async def create(self, manifest: Mapping[str, Any]) -> None:
+        """Create; `ApiError` with ``AlreadyExists`` where there is one of that name."""
+        namespace = manifest["metadata"]["namespace"]
+        await self._call("POST", KINDS[manifest["kind"]].path(namespace), body=manifest)
+
+    async def scale(self, namespace: str, deployment: str, replicas: int) -> None:
+        """Set the replicas of a Deployment and nothing else of it."""
+        await self._call(
+            "PATCH",
+            KINDS["Deployment"].path(namespace, deployment, "scale"),
+            body={"spec": {"replicas": replicas}},
+            content="application/merge-patch+json",
+        )
+
+    async def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Delete in the background; no error if there is none."""
+        try:
+            await self._call(
+                "DELETE",
+                KINDS[kind].path(namespace, name),
+                body={"propagationPolicy": "Background"},
+            )
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    async def replace_status(self, resource: Mapping[str, Any]) -> None:
+        """Write the status; ``Conflict`` unless ``metadata.resourceVersion`` is the current one."""
+        meta = resource["metadata"]
+        path = KINDS[names.KIND].path(meta["namespace"], meta["name"], "status")
+        await self._call("PUT", path, body=resource)
+
+    async def served(self) -> bool:
+        """Whether the API server knows FederatedSearch resources yet."""
+        try:
+            found = await self._call("GET", f"/{KINDS[names.KIND].api}")
+        except ApiError:
+            return False
+        return any(item["name"] == names.PLURAL for item in found["resources"])
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: list[tuple[str, str]] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content: str = "application/json",
+    ) -> dict[str, Any]:
+        try:
+            request = await self._api.param_serialize(
+                method=method,
+                resource_path=path,
+                query_params=query,
+                header_params={"Accept": "application/json", "Content-Type": content},
+                body=None if body is None else dict(body),
+                auth_settings=["BearerToken"],
+            )
+            response = await self._api.call_api(*request, _request_timeout=_TIMEOUT)
+            data = await response.read()
+        except (ApiException, aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiError(0, "ApiServerUnreachable", str(error) or type(error).__name__) from error
+        return _parse(response.status, data)
+
+
+def _parse(status: int, data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError:
+        value = {"message": data[:200].decode(errors="replace")}
+    if 200 <= status < 300:
+        result: dict[str, Any] = value
+        return result
+    raise ApiError(status, str(value.get("reason") or status), str(value.get("message") or ""))
+
+
+async def connect() -> Cluster:
+    """Connect as the pod's service account, or by KUBECONFIG outside a cluster."""
+    settings: Any = client.Configuration()
+    loaders: Any = config
+    try:
+        loaders.load_incluster_config(client_configuration=settings)
+    except config.ConfigException:
+        await loaders.load_kube_config(client_configuration=settings)
+    return Cluster(client.ApiClient(settings))

@@ -1,0 +1,164 @@
+"""What to do next: a pure function of what one pass saw.
+
+The order of a search's life::
+
+    accept      Accepted and startTime are written; from then on the spec is immutable
+    create      ConfigMap, Secrets, ServiceAccount, policies, Service, coordinator, clients
+    follow      status from the coordinator; replicas from spec.suspend and deviceClasses[].pods
+    end         Complete or Failed is written; then the clients go, and once the tracking server has
+                every record (condition Tracked) all the rest; nothing is made again
+
+Each step is taken only when the one before is seen in the API, so the operator may die anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fednas.errors import SpecError
+from fednas.spec import FederatedSearch, load_spec
+
+from . import manifests, names
+from .accept import Refused, accept
+from .settings import Settings
+from .status import next_status, terminal, urgent
+from .world import World
+
+__all__ = ["Action", "Create", "Delete", "Scale", "WriteStatus", "plan"]
+
+
+@dataclass(frozen=True)
+class Create:
+    """Create if absent."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Set the replicas of a Deployment."""
+
+    deployment: str
+    replicas: int
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete if there."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class WriteStatus:
+    """Replace the status; one that is not urgent may wait for a later pass."""
+
+    status: Mapping[str, Any]
+    urgent: bool
+
+
+Action = Create | Scale | Delete | WriteStatus
+
+
+def plan(world: World, settings: Settings) -> list[Action]:
+    """The actions of one pass, in order; none if the search is as it should be."""
+    if "deletionTimestamp" in world.search["metadata"]:
+        return []
+    verdict = _verdict(world, settings)
+    status = next_status(world, verdict)
+    actions: list[Action] = []
+    if status != dict(world.status):
+        actions.append(WriteStatus(status, urgent(world.status, status)))
+    if terminal(status) != world.terminal or isinstance(verdict, Refused):
+        return actions
+    if world.terminal:
+        return actions + list(_end(world, verdict, settings))
+    if "startTime" in world.status:
+        actions += _create(world, verdict, settings)
+        actions += _scale(world)
+    return actions
+
+
+def _verdict(world: World, settings: Settings) -> FederatedSearch | Refused:
+    """The frozen spec if there is one, else the resource's with the defaults of today."""
+    try:
+        if world.config_map is not None:
+            return load_spec(world.config_map["data"][manifests.SPEC_FILE])
+        return accept(world.search, settings.defaults)
+    except Refused as refused:
+        return refused
+    except SpecError as error:
+        return Refused("InvalidSpec", "; ".join(error.problems))
+
+
+def _create(
+    world: World, search: FederatedSearch, settings: Settings, *, clients: bool = True
+) -> Iterator[Create]:
+    """What is missing. Secrets cannot be seen, so they are tried while any pod is not ready."""
+    if world.config_map is None:
+        yield Create(manifests.config_map(search, world.uid))
+    if not _all_ready(world):
+        yield from map(Create, manifests.secrets(search, world.uid, settings.master_key))
+    present: Mapping[str, Mapping[str, Any]] = {
+        "ServiceAccount": world.service_accounts,
+        "NetworkPolicy": world.policies,
+        "Service": world.services,
+        "Deployment": world.deployments,
+    }
+    wanted = manifests.replicas(world.spec, world.uid, world.name)
+    for manifest in manifests.children(search, world.uid, settings):
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        if name in present[kind]:
+            continue
+        if kind == "Deployment":
+            if not clients and manifest["spec"]["template"]["metadata"]["labels"].get(names.CLASS):
+                continue
+            manifest["spec"]["replicas"] = wanted[name]
+        yield Create(manifest)
+
+
+def _all_ready(world: World) -> bool:
+    wanted = manifests.replicas(world.spec, world.uid, world.name)
+    return all(
+        name in world.deployments
+        and int((world.deployments[name].get("status") or {}).get("readyReplicas") or 0) >= count
+        for name, count in wanted.items()
+    )
+
+
+def _scale(world: World) -> Iterator[Scale]:
+    wanted = manifests.replicas(world.spec, world.uid, world.name)
+    for name, count in wanted.items():
+        deployment = world.deployments.get(name)
+        if deployment is not None and deployment["spec"].get("replicas") != count:
+            yield Scale(name, count)
+
+
+def _end(world: World, search: FederatedSearch, settings: Settings) -> Iterator[Action]:
+    coordinator = names.child_name(world.name, names.COORDINATOR, world.uid)
+    for name in sorted(world.deployments):
+        if name != coordinator:
+            yield Delete("Deployment", name)
+    if not world.holds("Tracked"):
+        yield from _create(world, search, settings, clients=False)
+        deployment = world.deployments.get(coordinator)
+        if deployment is not None and deployment["spec"].get("replicas") != 1:
+            yield Scale(coordinator, 1)
+        return
+    if coordinator in world.deployments:
+        yield Delete("Deployment", coordinator)
+    if world.config_map is not None:
+        for secret in manifests.secrets(search, world.uid, settings.master_key):
+            yield Delete("Secret", secret["metadata"]["name"])
+    for kind, present in (
+        ("NetworkPolicy", world.policies),
+        ("Service", world.services),
+        ("ServiceAccount", world.service_accounts),
+    ):
+        for name in sorted(present):
+            yield Delete(kind, name)
+    if world.config_map is not None:  # last: while it is there, the Secrets may be too
+        yield Delete("ConfigMap", world.config_map["metadata"]["name"])

@@ -1,0 +1,64 @@
+"""What a pod asks for and may use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import ROUND_UP, Decimal
+from typing import Any
+
+from fednas.spec import quantity
+
+__all__ = ["client_resources", "coordinator_resources"]
+
+_COORDINATOR: Mapping[str, Mapping[str, str]] = {
+    "requests": {"cpu": "250m", "memory": "512Mi"},
+    "limits": {"memory": "1Gi"},
+}
+_CLIENT_REQUESTS: Mapping[str, str] = {"cpu": "100m", "memory": "256Mi"}
+
+
+def coordinator_resources(given: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
+    """As in ``spec.coordinator.resources``; each of requests and limits has a default."""
+    given = given or {}
+    limits = _texts(given.get("limits")) or dict(_COORDINATOR["limits"])
+    requests = _texts(given.get("requests"))
+    for name, value in _COORDINATOR["requests"].items():
+        if name not in requests:
+            requests[name] = _least(value, limits.get(name))
+    return {"requests": requests, "limits": limits}
+
+
+def client_resources(given: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
+    """The pod resources of a device class.
+
+    A request of memory is always the limit, so that a node never promises what it lacks; a request
+    of CPU is 10 % of the limit unless given, so that many slow devices fit on one node.
+    """
+    given = given or {}
+    limits, requests = _texts(given.get("limits")), _texts(given.get("requests"))
+    if "cpu" in limits and "cpu" not in requests:
+        requests["cpu"] = _tenth(limits["cpu"])
+    if "memory" in limits:
+        requests["memory"] = limits["memory"]
+    result = {"requests": {**_CLIENT_REQUESTS, **requests}}
+    if limits:
+        result["limits"] = limits
+    return result
+
+
+def _texts(values: Mapping[str, Any] | None) -> dict[str, str]:
+    return {name: str(value) for name, value in (values or {}).items() if value is not None}
+
+
+def _tenth(cpu: str) -> str:
+    """A tenth, in whole millicores upwards.
+
+    >>> _tenth("500m"), _tenth("1")
+    ('50m', '100m')
+    """
+    milli = (quantity(cpu) * 100).to_integral_value(rounding=ROUND_UP)
+    return f"{max(milli, Decimal(1))}m"
+
+
+def _least(value: str, limit: str | None) -> str:
+    return value if limit is None or quantity(value) <= quantity(limit) else limit

@@ -1,0 +1,222 @@
+"""The status of a search, rebuilt on every pass from what the world shows.
+
+The coordinator fills the figures; the operator adds conditions, pods and the phase. While no
+coordinator answers, the last figures stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fednas.spec import FederatedSearch, SearchStatus
+
+from . import names
+from .accept import Refused
+from .reasons import degraded
+from .world import Object, World
+
+__all__ = ["next_status", "terminal", "urgent"]
+
+_OPERATOR_FIELDS = {"conditions", "observedGeneration", "pods", "phase", "startTime"}
+_REPORTED = {
+    field.alias or name for name, field in SearchStatus.model_fields.items()
+} - _OPERATOR_FIELDS
+_MESSAGE_BYTES = 512
+
+
+@dataclass(frozen=True)
+class _Condition:
+    type: str
+    holds: bool
+    reason: str
+    message: str
+
+
+def next_status(world: World, verdict: FederatedSearch | Refused) -> dict[str, Any]:
+    """The status that the resource should have.
+
+    Parameters
+    ----------
+    world : World
+        What this pass saw.
+    verdict : FederatedSearch or Refused
+        The resolved spec, or why there is none.
+    """
+    status = {key: value for key, value in world.status.items() if key in _REPORTED}
+    reported = _reported(world)
+    status |= {key: value for key, value in reported.items() if key in _REPORTED}
+    started = world.status.get("startTime")
+    if started is None and isinstance(verdict, FederatedSearch) and not _unstarted(world):
+        born = world.config_map["metadata"]["creationTimestamp"] if world.config_map else None
+        started = born or _stamp(world.now)
+    if started is not None:
+        status["startTime"] = started
+    status["observedGeneration"] = world.search["metadata"].get("generation", 1)
+    status["pods"] = _pods(world)
+    status["phase"] = _phase(world, reported)
+    status["conditions"] = [
+        _dated(world, condition) for condition in _conditions(world, verdict, status["phase"])
+    ]
+    return status
+
+
+def terminal(status: Object) -> bool:
+    """Whether a status says that the search is over."""
+    return status.get("phase") in {"Complete", "Failed"}
+
+
+def urgent(old: Object, new: Object) -> bool:
+    """Whether more than counters changed, so that the write must not wait."""
+    return _transitions(old) != _transitions(new)
+
+
+def _transitions(status: Object) -> tuple[Any, ...]:
+    conditions = sorted(
+        (condition["type"], condition["status"], condition["reason"])
+        for condition in status.get("conditions") or ()
+    )
+    return (
+        status.get("phase"),
+        status.get("startTime"),
+        status.get("observedGeneration"),
+        status.get("iteration"),
+        status.get("pods"),
+        conditions,
+    )
+
+
+def _unstarted(world: World) -> bool:
+    """Suspended before it ever began: nothing is made, and the spec may still be mended."""
+    return world.suspended and not world.deployments and world.config_map is None
+
+
+def _reported(world: World) -> Object:
+    found: Object = (world.report or {}).get("status") or {}
+    return found
+
+
+def _pods(world: World) -> dict[str, int]:
+    """Client pods; the coordinator's is not counted."""
+    clients = [
+        item for item in world.deployments.values() if names.CLASS in item["metadata"]["labels"]
+    ]
+    ready = sum(int((item.get("status") or {}).get("readyReplicas") or 0) for item in clients)
+    desired = sum(int(item["spec"].get("replicas") or 0) for item in clients)
+    return {"ready": ready, "desired": desired}
+
+
+def _phase(world: World, reported: Object) -> str:
+    if world.holds("Failed"):
+        return "Failed"
+    if world.holds("Complete"):
+        return "Complete"
+    if world.report is not None and world.report.get("over"):
+        return "Failed" if world.report.get("failed") else "Complete"
+    if world.suspended:
+        return "Suspended"
+    for phase in (reported.get("phase"), world.status.get("phase")):
+        if phase in {"Initializing", "Searching"}:
+            return str(phase)
+    return "Pending"
+
+
+def _conditions(
+    world: World, verdict: FederatedSearch | Refused, phase: str
+) -> Iterator[_Condition]:
+    over = phase in {"Complete", "Failed"}
+    if isinstance(verdict, Refused) and not over:
+        yield _Condition("Accepted", False, verdict.reason, verdict.message)
+        yield _Condition("Progressing", False, "NotAccepted", "nothing runs until it is accepted")
+        yield _Condition("Suspended", world.suspended, *_SUSPENSION[world.suspended])
+        return
+    yield _Condition("Accepted", True, "Accepted", _accepted(verdict))
+    yield _Condition("Progressing", *_PROGRESS[phase])
+    problem = None if over or _unstarted(world) else degraded(world)
+    if problem is None:
+        yield _Condition("Degraded", False, "AsExpected", "nothing is amiss")
+    else:
+        yield _Condition("Degraded", True, problem.reason, problem.message)
+    suspended = world.suspended and not over
+    yield _Condition("Suspended", suspended, *_SUSPENSION[suspended])
+    if over:
+        yield _outcome(world, phase)
+        yield _tracked(world)
+
+
+_SUSPENSION: Mapping[bool, tuple[str, str]] = {
+    True: ("Suspended", "spec.suspend is true; set it to false to go on"),
+    False: ("Running", "spec.suspend is false"),
+}
+_PROGRESS: Mapping[str, tuple[bool, str, str]] = {
+    "Pending": (True, "Starting", "waiting for the coordinator"),
+    "Initializing": (True, "Initializing", "making the starting network"),
+    "Searching": (True, "Searching", "shrinking the network"),
+    "Suspended": (False, "Suspended", "spec.suspend is true"),
+    "Complete": (False, "Complete", "the search is over"),
+    "Failed": (False, "Failed", "the search is over"),
+}
+
+
+def _accepted(verdict: FederatedSearch | Refused) -> str:
+    warnings = [] if isinstance(verdict, Refused) else verdict.spec.warnings()
+    return "; ".join(["the spec can be run", *(f"warning: {warning}" for warning in warnings)])
+
+
+def _outcome(world: World, phase: str) -> _Condition:
+    before = world.condition(phase)
+    if before is not None and before["status"] == "True":
+        return _Condition(phase, True, before["reason"], before["message"])
+    report = world.report or {}
+    return _Condition(
+        phase, True, str(report.get("reason") or phase), str(report.get("message") or "")
+    )
+
+
+def _tracked(world: World) -> _Condition:
+    """Durable: once True, the children go and are never made again."""
+    if world.holds("Tracked"):
+        return _Condition("Tracked", True, "Delivered", "every record reached the tracking server")
+    report = world.report
+    if report is not None and report.get("over") and _pending(report) == 0:
+        return _Condition("Tracked", True, "Delivered", "every record reached the tracking server")
+    return _Condition(
+        "Tracked",
+        False,
+        "Pending",
+        "the coordinator stays until the tracking server has taken every record; "
+        "check that spec.tracking.uri answers",
+    )
+
+
+def _pending(report: Object) -> int:
+    return int((report.get("tracking") or {}).get("pending") or 0)
+
+
+def _dated(world: World, condition: _Condition) -> dict[str, Any]:
+    """As the API has it; the time of the last transition is carried over."""
+    value = "True" if condition.holds else "False"
+    before = world.condition(condition.type)
+    same = before is not None and before["status"] == value
+    return {
+        "type": condition.type,
+        "status": value,
+        "reason": condition.reason,
+        "message": _cut(condition.message),
+        "lastTransitionTime": before["lastTransitionTime"]
+        if same and before is not None
+        else _stamp(world.now),
+    }
+
+
+def _cut(message: str) -> str:
+    data = message.encode()
+    if len(data) <= _MESSAGE_BYTES:
+        return message
+    return data[: _MESSAGE_BYTES - 3].decode(errors="ignore") + "..."
+
+
+def _stamp(now: datetime) -> str:
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

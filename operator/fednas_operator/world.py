@@ -1,0 +1,106 @@
+"""What one pass knows: everything that a decision may depend on, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+__all__ = ["Object", "Problem", "World"]
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a search does not go on as it should: a condition's reason and message."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class World:
+    """One search and its children, as the API server and the coordinator gave them.
+
+    Parameters
+    ----------
+    search : mapping
+        The FederatedSearch.
+    now : datetime
+        In UTC.
+    config_map : mapping or None
+        With the frozen spec.
+    deployments, services, service_accounts, policies : mapping of name to object
+        Children of this search (by owner reference), never of an older one of the same name.
+    pods : tuple of mapping
+        Of this search, by label.
+    report : mapping or None
+        The coordinator's ``/v1/status``, or None if it does not answer.
+    silent : int
+        Passes in a row in which a ready coordinator did not answer.
+    problem : Problem or None
+        Why the last pass could not carry out an action.
+    """
+
+    search: Object
+    now: datetime
+    config_map: Object | None = None
+    deployments: Mapping[str, Object] = field(default_factory=dict)
+    services: Mapping[str, Object] = field(default_factory=dict)
+    service_accounts: Mapping[str, Object] = field(default_factory=dict)
+    policies: Mapping[str, Object] = field(default_factory=dict)
+    pods: tuple[Object, ...] = ()
+    report: Object | None = None
+    silent: int = 0
+    problem: Problem | None = None
+
+    @property
+    def uid(self) -> str:
+        """Of the search."""
+        return str(self.search["metadata"]["uid"])
+
+    @property
+    def name(self) -> str:
+        """Of the search."""
+        return str(self.search["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        """Of the search and all its children."""
+        return str(self.search["metadata"]["namespace"])
+
+    @property
+    def spec(self) -> Object:
+        """The resource's spec as it is now, not the frozen one."""
+        spec: Object = self.search["spec"]
+        return spec
+
+    @property
+    def status(self) -> Object:
+        """The status as last written."""
+        return self.search.get("status") or {}
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the user wants it to pause."""
+        return bool(self.spec.get("suspend", False))
+
+    def condition(self, kind: str) -> Object | None:
+        """The condition of that type in the resource's status, if there is one."""
+        for condition in self.status.get("conditions") or ():
+            if condition["type"] == kind:
+                found: Object = condition
+                return found
+        return None
+
+    def holds(self, kind: str) -> bool:
+        """Whether that condition is True."""
+        condition = self.condition(kind)
+        return condition is not None and condition["status"] == "True"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the resource's status says that the search is over."""
+        return self.holds("Complete") or self.holds("Failed")

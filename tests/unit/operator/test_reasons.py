@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fednas_operator.reasons import degraded
+from fednas_operator.world import Problem
+from tests.unit.operator.simulation import Simulation
+
+WAITING = [
+    ("ErrImagePull", "no such image", "ImagePullError"),
+    ("ImagePullBackOff", "", "ImagePullError"),
+    ("CreateContainerConfigError", 'secret "fednas-minio" not found', "SecretMissing"),
+    ("CrashLoopBackOff", "", "CrashLoop"),
+    ("RunContainerError", "exec: no such file", "ContainerNotStarting"),
+]
+
+
+@pytest.mark.parametrize(("waiting", "message", "reason"), WAITING)
+def test_a_waiting_container_tells_why(
+    simulation: Simulation, pod: Any, waiting: str, message: str, reason: str
+) -> None:
+    state = {"waiting": {"reason": waiting, "message": message}}
+    simulation.change(pods=(pod("phone", state=state),))
+    problem = degraded(simulation.world)
+    assert problem is not None
+    assert problem.reason == reason
+    assert problem.message.startswith("class phone: ")
+    assert message in problem.message
+
+
+def test_a_class_too_small_for_its_model_is_named(simulation: Simulation, pod: Any) -> None:
+    killed = {"terminated": {"reason": "OOMKilled", "finishedAt": "2026-11-25T11:58:00Z"}}
+    simulation.change(pods=(pod("hub", state={"running": {}}, lastState=killed),))
+    problem = degraded(simulation.world)
+    assert problem is not None
+    assert problem.reason == "OOMKilled"
+    assert "class hub" in problem.message
+    assert "resources.limits.memory" in problem.message
+
+
+def test_an_old_death_is_forgotten(simulation: Simulation, pod: Any) -> None:
+    killed = {"terminated": {"reason": "OOMKilled", "finishedAt": "2026-11-25T10:00:00Z"}}
+    simulation.change(pods=(pod("hub", state={"running": {}}, lastState=killed),))
+    assert degraded(simulation.world) is None
+
+
+def test_a_pod_that_no_node_takes(simulation: Simulation, pod: Any) -> None:
+    waiting = pod("phone")
+    waiting["status"] = {
+        "conditions": [
+            {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "Unschedulable",
+                "message": "0/1 nodes are available: 1 Insufficient memory.",
+            }
+        ]
+    }
+    simulation.change(pods=(waiting,))
+    problem = degraded(simulation.world)
+    assert problem is not None
+    assert problem.reason == "Unschedulable"
+    assert "Insufficient memory" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [("exceeded quota: small, requested: pods=1", "QuotaExceeded"), ("violates", "PodsRefused")],
+)
+def test_pods_that_may_not_be_made(simulation: Simulation, message: str, reason: str) -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "message": message}
+    simulation.change(deployments={"d": {"status": {"conditions": [failure]}}})
+    problem = degraded(simulation.world)
+    assert problem is not None
+    assert problem.reason == reason
+
+
+def test_the_coordinators_trouble_comes_before_the_clients(
+    simulation: Simulation, pod: Any
+) -> None:
+    loop = {"waiting": {"reason": "CrashLoopBackOff"}}
+    pull = {"waiting": {"reason": "ErrImagePull"}}
+    simulation.change(pods=(pod("a", state=pull), pod(None, state=loop)))
+    problem = degraded(simulation.world)
+    assert problem is not None
+    assert problem.message.startswith("coordinator: ")
+
+
+def test_a_pod_on_its_way_out_troubles_nobody(simulation: Simulation, pod: Any) -> None:
+    leaving = pod("phone", state={"waiting": {"reason": "CrashLoopBackOff"}})
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-25T12:00:00Z"
+    simulation.change(pods=(leaving,))
+    assert degraded(simulation.world) is None
+
+
+def test_what_the_coordinator_reports_is_passed_on(simulation: Simulation) -> None:
+    found = {"reason": "StoreUnreachable", "message": "http://minio:9000 does not answer"}
+    simulation.change(report={"version": 1, "degraded": found})
+    assert degraded(simulation.world) == Problem(**found)
+
+
+def test_a_silent_coordinator_is_reported_after_some_passes(simulation: Simulation) -> None:
+    simulation.change(silent=2)
+    assert degraded(simulation.world) is None
+    simulation.change(silent=3)
+    problem = degraded(simulation.world)
+    assert problem is not None
+    assert problem.reason == "CoordinatorUnreachable"

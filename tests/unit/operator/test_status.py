@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+from fednas.spec import SearchStatus
+from fednas_operator.accept import Refused
+from fednas_operator.plan import plan
+from fednas_operator.status import next_status
+from fednas_operator.world import Problem
+from tests.unit.operator.simulation import (
+    NOW,
+    OVER,
+    RUNNING,
+    SETTINGS,
+    Simulation,
+    settle,
+    started,
+)
+
+
+def test_the_time_of_a_transition_is_carried_over(simulation: Simulation) -> None:
+    started(simulation, RUNNING)
+    simulation.change(now=NOW + timedelta(minutes=5))
+    assert plan(simulation.world, SETTINGS) == []
+    simulation.change(problem=Problem("QuotaExceeded", "raise it"))
+    settle(simulation)
+    times = {
+        item["type"]: item["lastTransitionTime"] for item in simulation.world.status["conditions"]
+    }
+    assert times["Accepted"] == "2026-11-25T12:00:00Z"
+    assert times["Degraded"] == "2026-11-25T12:05:00Z"
+
+
+def test_a_reason_may_change_without_a_transition(simulation: Simulation) -> None:
+    started(simulation, RUNNING)
+    simulation.change(problem=Problem("QuotaExceeded", "raise it"))
+    settle(simulation)
+    later = NOW + timedelta(minutes=5)
+    simulation.change(problem=Problem("NameTaken", "delete it"), now=later)
+    settle(simulation)
+    found = simulation.world.condition("Degraded")
+    assert found is not None
+    assert found["reason"] == "NameTaken"
+    assert found["lastTransitionTime"] == "2026-11-25T12:00:00Z"
+
+
+def test_long_messages_are_cut_to_what_the_schema_allows(simulation: Simulation) -> None:
+    status = next_status(simulation.world, Refused("InvalidSpec", "ä" * 600))
+    message = status["conditions"][0]["message"]
+    assert len(message.encode()) <= 512
+    assert message.endswith("...")
+
+
+def test_every_status_is_of_the_schema(simulation: Simulation) -> None:
+    for report in (None, RUNNING, OVER, OVER | {"tracking": {"pending": 0}}):
+        world = started(simulation, report).world
+        SearchStatus.model_validate(json.loads(json.dumps(world.status)), strict=False)
+
+
+def test_fields_of_a_newer_coordinator_are_left_out(simulation: Simulation) -> None:
+    report = copy.deepcopy(RUNNING)
+    report["status"]["novelty"] = 1
+    simulation.change(report=report)
+    settle(simulation)
+    assert "novelty" not in simulation.world.status
+
+
+def test_a_resource_cannot_leave_its_end(simulation: Simulation) -> None:
+    started(simulation, OVER)
+    before = dict(simulation.world.status)
+    assert replace(simulation.world, report=None).terminal
+    simulation.spec(suspend=True)
+    settle(simulation)
+    assert simulation.world.status["phase"] == "Complete"
+    assert simulation.condition("Suspended") == ("False", "Running")
+    assert simulation.world.condition("Complete") == next(
+        item for item in before["conditions"] if item["type"] == "Complete"
+    )
