@@ -53,7 +53,7 @@ class LocalFleet:
     def __init__(self, store: Callable[[], Store], layout: Layout, *, workers: int) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["fednas.fleet._work"])
+        context.set_forkserver_preload(["fednas.fleet._work", "torch._dynamo"])
         self._pool = ProcessPool(
             max_workers=workers,
             context=context,

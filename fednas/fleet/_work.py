@@ -24,6 +24,7 @@ from fednas.data import Rows
 from fednas.errors import TaskFailed
 from fednas.federation import Task, weighted_mean
 from fednas.models import Architecture, build, decode, encode, initialise, load_vector, to_vector
+from fednas.resources import count_macs
 from fednas.space import Space, derive, trace
 from fednas.store import canonical_json, digest_of
 from fednas.training import Sgd, evaluate, recalibrate, train
@@ -157,14 +158,18 @@ def _aggregate(task: Task, source: Source) -> Work:
 
 @kind
 def _derive(task: Task, source: Source) -> Work:
-    """Cut the weights of ``parent`` down to the widths of ``child``."""
-    child = derive(
-        Space.from_json(source.blob(task.inputs["space"])),
+    """Cut the weights of ``parent`` down to the widths of ``child``; recount the child's MACs."""
+    space = Space.from_json(source.blob(task.inputs["space"]))
+    child = Architecture.model_validate(task.params["child"])
+    vector = derive(
+        space,
         Architecture.model_validate(task.params["parent"]),
         decode(source.blob(task.inputs["weights"])),
-        Architecture.model_validate(task.params["child"]),
+        child,
     )
-    return Work(*_weights(child))
+    counted = count_macs(build(child, vector), torch.zeros(1, *child.input_shape))
+    assert counted == space.macs(child.widths), (counted, child)
+    return Work(*_weights(vector))
 
 
 @kind

@@ -106,7 +106,8 @@ def generate(
     """
     space, widths = problem.space, network.widths
     found = []
-    for index, group in enumerate(space.groups):
+    for group in space.groups:
+        index = group.choice
         choices = range((widths[index] - 1) // step * step, 0, -step)
         if not choices:
             continue
