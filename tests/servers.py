@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,6 +141,51 @@ class Minio:
 def minio_server(folder: Path) -> Iterator[Minio]:
     """A MinIO that lives as long as the block."""
     server = Minio(folder, free_port())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@dataclass
+class Mlflow:
+    """An MLflow server over SQLite; ``start`` and ``stop`` let a test take it away for a while."""
+
+    folder: Path
+    port: int
+    _child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "mlflow.log"
+        with log.open("ab") as output:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
+                 "--port", str(self.port), "--workers", "1",
+                 "--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}",
+                 "--artifacts-destination", str(self.folder / "artifacts")],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=self.folder,
+            )  # fmt: skip
+        wait_for(f"{self.uri}/health", seconds=90, child=self._child, log=log)
+
+    def stop(self, *signals: int) -> None:
+        if self._child is not None:
+            end(self._child, *signals)
+            self._child = None
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[Mlflow]:
+    """An MLflow server that lives as long as the block."""
+    server = Mlflow(folder, free_port())
     server.start()
     try:
         yield server

@@ -6,22 +6,17 @@ kill: the next one starts from what MLflow says it holds.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from fednas.search import View
-from fednas.spec import load_spec
 from fednas.store import Journal, Record
-from fednas.tracking._figure import figure
 from fednas.tracking._points import Point, points
 from fednas.tracking._run import SearchRun
-from fednas.tracking._tables import description, flatten, start_tags, table
+from fednas.tracking._tables import description, files, flatten, start_tags
 
 __all__ = ["Exporter"]
 
-TABLES = ("decisions.json", "rounds.json", "ladder.json")
 END = "zzz-end"
 
 
@@ -131,8 +126,7 @@ class Exporter:
         early = self._clock() - when < self._interval and drawn >= 0
         if self.finished or (not over and (rungs == drawn or early)):
             return
-        artifacts = _artifacts(View(self.journal.records[key] for key in settled))
-        self.run.put(artifacts, [name for name in TABLES if name in artifacts])
+        self.run.put(*files(View(self.journal.records[key] for key in settled)))
         self._drawn = (rungs, self._clock())
 
     def _end(self, start: Record, end: Record) -> None:
@@ -145,38 +139,3 @@ class Exporter:
         )
         self.run.end("FAILED" if end.value["failed"] else "FINISHED", end.time)
         self.finished = True
-
-
-def _artifacts(view: View) -> dict[str, bytes]:
-    """Files by name: the tables, the ledger and, once there are rungs, the figure."""
-    assert view.start is not None
-    files = {
-        "decisions.json": table(view.decisions),
-        "rounds.json": table([_round(row) for row in view.rounds]),
-        "ledger.json": json.dumps(view.ledger.to_dict(), indent=1).encode(),
-    }
-    if view.ladder:
-        search = load_spec(
-            {
-                "apiVersion": "fednas.dev/v1alpha1",
-                "kind": "FederatedSearch",
-                "metadata": {"name": view.start["name"]},
-                "spec": view.start["spec"],
-            }
-        )
-        files["ladder.json"] = table([_rung(row) for row in view.ladder_rows])
-        files["figure.png"] = figure(view, search)
-        files["figure.svg"] = figure(view, search, format="svg")
-    return files
-
-
-def _round(row: Mapping[str, Any]) -> dict[str, Any]:
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(row["time"]))
-    return {**row, "time": at}
-
-
-def _rung(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of cells: the architecture is shown by its widths."""
-    widths = row["architecture"]["choices"]["widths"]
-    cells = {key: value for key, value in row.items() if key != "architecture"}
-    return {**cells, "widths": " ".join(map(str, widths))}

@@ -15,7 +15,7 @@ __all__ = ["figure"]
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey.
 _LADDER, _BUDGET, _DROPPED, _SURVIVOR = "#0072B2", "#D55E00", "#8C8C8C", "#56B4E9"
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
@@ -50,7 +50,7 @@ def figure(view: View, search: FederatedSearch, *, format: Literal["png", "svg"]
         drawing = Figure(figsize=(7.2, 4.8), layout="constrained")
         axes = drawing.add_subplot()
         unit, name = _unit(view.ladder[0].macs)
-        _frame(axes, view, unit, name)
+        _frame(axes, view, search, unit, name)
         _draw_candidates(axes, view, unit)
         _draw_ladder(axes, view, unit)
         _draw_budgets(axes, view, search, unit)
@@ -79,19 +79,21 @@ def _unit(macs: int) -> tuple[float, str]:
     return 1.0, "MAC"
 
 
-def _frame(axes: Axes, view: View, unit: float, name: str) -> None:
-    """Axes and their limits; the ladder decides what is shown, not the worst candidate."""
+def _frame(axes: Axes, view: View, search: FederatedSearch, unit: float, name: str) -> None:
+    """Axes and their limits, which hold every candidate's MACs and every budget."""
     full = view.ladder[0].macs / unit
-    least = view.ladder[-1].macs / unit
-    lowest = min([least, *(row["macs"] / unit for row in view.decisions)])
-    margin = 0.06 * (full - lowest or full)
-    axes.set_xlim(lowest - margin, full + margin)
+    shown = [rung.macs / unit for rung in view.ladder]
+    shown += [row["macs"] / unit for row in view.decisions]
+    shown += [share * full for share in _budgets(search)]
+    margin = 0.06 * (full - min(shown) or full)
+    axes.set_xlim(min(shown) - margin, full + margin)
     axes.set_ylim(*_heights(view))
     axes.set_xlabel(f"forward pass of one sample ({name})")
     axes.set_ylabel("accuracy (%)")
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     axes.set_axisbelow(True)
-    share = axes.secondary_xaxis("top", functions=(lambda x: x / full, lambda x: x * full))
+    functions: Any = (lambda macs: macs / full, lambda share: share * full)
+    share = axes.secondary_xaxis("top", functions=functions)
     share.set_xlabel("share of the start")
     share.xaxis.set_major_formatter(lambda x, _: f"{x:.2f}x")
 
@@ -101,7 +103,7 @@ def _heights(view: View) -> tuple[float, float]:
     ladder = [100 * a for rung in view.ladder for a in (rung.accuracy, rung.validation_accuracy)]
     others = [100 * row["accuracy"] for row in view.decisions]
     top, bottom = max([*ladder, *others]), min(ladder)
-    room = max(2.0, 1.5 * (top - bottom))
+    room = max(2.0, top - bottom)
     low = max(bottom - room, min([bottom, *others]))
     margin = 0.08 * max(1.0, top - low)
     return max(0.0, low - margin), min(100.0 + margin / 2, top + margin)
@@ -109,14 +111,15 @@ def _heights(view: View) -> tuple[float, float]:
 
 def _draw_candidates(axes: Axes, view: View, unit: float) -> None:
     """Dropped ones faint; below the frame a triangle on its lower edge."""
-    low = axes.get_ylim()[0]
+    low, high = axes.get_ylim()
+    edge = low + 0.02 * (high - low)
     kinds: tuple[tuple[set[str], str, float, str], ...] = (
-        ({"dropped", "failed"}, _DROPPED, 0.35, "dropped candidates"),
+        ({"dropped", "failed"}, _DROPPED, 0.45, "dropped candidates"),
         ({"kept"}, _SURVIVOR, 0.7, "candidates that lost at the end"),
     )
     for outcomes, colour, alpha, label in kinds:
         rows = [row for row in view.decisions if row["outcome"] in outcomes]
-        inside = [row for row in rows if 100 * row["accuracy"] >= low]
+        inside = [row for row in rows if 100 * row["accuracy"] >= edge]
         style: dict[str, Any] = {"color": colour, "alpha": alpha, "linewidths": 0, "zorder": 2}
         if inside:
             axes.scatter(
@@ -126,8 +129,8 @@ def _draw_candidates(axes: Axes, view: View, unit: float) -> None:
                 label=f"{label} (validation)",
                 **style,
             )
-        below = [row["macs"] / unit for row in rows if 100 * row["accuracy"] < low]
-        axes.scatter(below, [low] * len(below), s=18, marker="v", clip_on=False, **style)
+        below = [row["macs"] / unit for row in rows if 100 * row["accuracy"] < edge]
+        axes.scatter(below, [edge] * len(below), s=18, marker="v", **style)
 
 
 def _draw_ladder(axes: Axes, view: View, unit: float) -> None:
@@ -160,20 +163,20 @@ def _draw_ladder(axes: Axes, view: View, unit: float) -> None:
 
 def _draw_budgets(axes: Axes, view: View, search: FederatedSearch, unit: float) -> None:
     """A vertical line for each budget, with the classes that have it; a ring around their rung."""
-    names: dict[float, list[str]] = {}
-    for device in search.spec.device_classes:
-        if device.budget is not None:
-            names.setdefault(device.budget.macs.share, []).append(device.name)
     rungs = view.selected(search)
     full = view.ladder[0].macs / unit
-    for share, classes in sorted(names.items()):
+    left, right = axes.get_xlim()
+    for share, classes in sorted(_budgets(search).items()):
+        near_edge = share * full > right - 0.2 * (right - left)
         axes.axvline(share * full, color=_BUDGET, linewidth=0.9, linestyle=(0, (1, 1.5)), zorder=1)
         rung = rungs[classes[0]]
         axes.annotate(
             _caption(classes, rung),
             (share * full, 0.985),
             xycoords=("data", "axes fraction"),
-            **_beside(4, 0, "left", va="top", color=_BUDGET),
+            **_beside(-4 if near_edge else 4, 0, "right" if near_edge else "left"),
+            va="top",
+            color=_BUDGET,
         )
         if rung is not None:
             axes.scatter(
@@ -187,6 +190,15 @@ def _draw_budgets(axes: Axes, view: View, search: FederatedSearch, unit: float) 
             )
 
 
+def _budgets(search: FederatedSearch) -> dict[float, list[str]]:
+    """Share of the start's MACs -> the classes whose budget it is."""
+    names: dict[float, list[str]] = {}
+    for device in search.spec.device_classes:
+        if device.budget is not None:
+            names.setdefault(device.budget.macs.share, []).append(device.name)
+    return names
+
+
 def _caption(classes: list[str], rung: Rung | None) -> str:
     who = ", ".join(classes[:3]) + (" ..." if len(classes) > 3 else "")
     if rung is None:
@@ -194,5 +206,5 @@ def _caption(classes: list[str], rung: Rung | None) -> str:
     return f"{who}\nrung {rung.rung}, {100 * rung.accuracy:.1f} %"
 
 
-def _beside(dx: float, dy: float, ha: str, **style: Any) -> dict[str, Any]:
-    return {"xytext": (dx, dy), "textcoords": "offset points", "ha": ha, "fontsize": 8, **style}
+def _beside(dx: float, dy: float, ha: str) -> dict[str, Any]:
+    return {"xytext": (dx, dy), "textcoords": "offset points", "ha": ha, "fontsize": 8}

@@ -26,6 +26,7 @@ SEARCH_ID = "fednas.searchID"
 """The tag by which a search's run is found."""
 
 _TABLES = "mlflow.loggedArtifacts"  # the tag that mlflow.log_table writes and the UI reads
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI guesses, and wrongly
 _METRICS_PER_BATCH = 500
 _PARAMS_PER_BATCH = 100
 
@@ -152,7 +153,7 @@ class SearchRun:
         if found is None:
             location = _artifact_location(self._uri)
             try:
-                return str(self.client.create_experiment(self._experiment, location))
+                return str(self.client.create_experiment(self._experiment, location, _KIND))
             except MlflowException:
                 found = self.client.get_experiment_by_name(self._experiment)
                 if found is None:

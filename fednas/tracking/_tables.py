@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fednas._version import __version__
-from fednas.store import canonical_json, digest_of
+from fednas.search import View
+from fednas.spec import API_VERSION, KIND, FederatedSearch, identity_digest, load_spec
+from fednas.tracking._figure import figure
 
-__all__ = ["description", "flatten", "start_tags", "table"]
+__all__ = ["description", "files", "flatten", "search_of", "start_tags"]
 
 
 def flatten(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -39,7 +42,7 @@ def start_tags(start: Mapping[str, Any]) -> dict[str, str]:
     """Tags from the journal's first record."""
     return {
         "fednas.version": __version__,
-        "fednas.specDigest": digest_of(canonical_json(start["spec"])),
+        "fednas.specDigest": identity_digest(search_of(start)),
         "fednas.numerics": json.dumps(start["numerics"], sort_keys=True),
         "mlflow.source.name": "fednas",
         "mlflow.note.content": description(start, None),
@@ -65,8 +68,52 @@ def description(start: Mapping[str, Any], end: Mapping[str, Any] | None) -> str:
     return text
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows as ``mlflow.log_table`` writes them, without pandas."""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
+def search_of(start: Mapping[str, Any]) -> FederatedSearch:
+    """The search that a journal's first record tells of."""
+    return load_spec(
+        {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": start["name"]},
+            "spec": start["spec"],
+        }
+    )
+
+
+def files(view: View) -> tuple[dict[str, bytes], list[str]]:
+    """Artifacts by name, and which of them are tables: the figure follows once there are rungs."""
+    assert view.start is not None
+    tables = {
+        "decisions.json": _table(view.decisions, _DECISION),
+        "rounds.json": _table([_round(row) for row in view.rounds]),
+    }
+    others = {"ledger.json": json.dumps(view.ledger.to_dict(), indent=1).encode()}
+    if view.ladder:
+        search = search_of(view.start)
+        tables["ladder.json"] = _table([_rung(row) for row in view.ladder_rows])
+        others["figure.png"] = figure(view, search)
+        others["figure.svg"] = figure(view, search, format="svg")
+    return tables | others, list(tables)
+
+
+_DECISION = ("iteration", "layer", "widthBefore", "widthAfter", "outcome", "rank", "accuracy")
+"""The columns that the UI shows without scrolling."""
+
+
+def _round(row: Mapping[str, Any]) -> dict[str, Any]:
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(row["time"]))
+    return {**row, "time": at}
+
+
+def _rung(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The architecture is shown by its widths."""
+    widths = row["architecture"]["choices"]["widths"]
+    cells = {key: value for key, value in row.items() if key != "architecture"}
+    return {**cells, "widths": " ".join(map(str, widths))}
+
+
+def _table(rows: Sequence[Mapping[str, Any]], first: Sequence[str] = ()) -> bytes:
+    """Rows as ``mlflow.log_table`` writes them, which needs pandas for it."""
+    columns = list(dict.fromkeys([*first, *(column for row in rows for column in row)]))
     data = [[row.get(column) for column in columns] for row in rows]
     return json.dumps({"columns": columns, "data": data}).encode()

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -145,9 +146,9 @@ class Tracker:
             code = process.wait()
             if self._finished or code == _NOT_INSTALLED:
                 break
+            self.error = f"the exporter died with exit code {code}; it is started again"
             if self._closing.wait(wait):
                 break
-            self.error = f"the exporter died with exit code {code}; it is started again"
             wait = min(_LONGEST_WAIT, 2 * wait)
         self._over.set()
 
@@ -170,7 +171,7 @@ class Tracker:
 def _start(config: str) -> subprocess.Popen[str]:
     root = str(Path(fednas.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    process = subprocess.Popen(  # noqa: S603 - our own module
+    process = subprocess.Popen(
         [sys.executable, "-m", "fednas.tracking"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -180,20 +181,16 @@ def _start(config: str) -> subprocess.Popen[str]:
         start_new_session=True,  # Ctrl-C is the parent's to handle
     )
     assert process.stdin is not None
-    try:
+    with suppress(BrokenPipeError):  # it died already, which is seen to by its exit code
         process.stdin.write(config + "\n")
         process.stdin.flush()
-    except BrokenPipeError:
-        pass  # it died already; its exit code is seen to
     return process
 
 
 def _hang_up(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
-    try:
+    with suppress(BrokenPipeError):
         process.stdin.close()
-    except BrokenPipeError:
-        pass
 
 
 def _absolute(uri: str) -> str:
