@@ -106,7 +106,7 @@ class Model(BaseModel):
         fields = fields_by_alias(cls)
         # A null is an absent field, as it is for the API server.
         written = {k: v for k, v in value.items() if v is not None or k not in fields}
-        lines = cls._check_written(written)
+        lines = cls._check_written(written, value)
         model: Any
         try:
             model = handler(written)
@@ -119,8 +119,10 @@ class Model(BaseModel):
         return cast("Self", model)
 
     @classmethod
-    def _check_written(cls, written: Mapping[str, Any]) -> list[InitErrorDetails]:
-        """What is wrong with the choice of fields alone."""
+    def _check_written(
+        cls, written: Mapping[str, Any], value: Mapping[str, Any]
+    ) -> list[InitErrorDetails]:
+        """What is wrong with the choice of fields alone: without nulls, and as it came."""
         return []
 
     @classmethod
@@ -177,11 +179,17 @@ class OneOf(Model):
         return (exactly_one, *cls.rules)
 
     @classmethod
-    def _check_written(cls, written: Mapping[str, Any]) -> list[InitErrorDetails]:
+    def _check_written(
+        cls, written: Mapping[str, Any], value: Mapping[str, Any]
+    ) -> list[InitErrorDetails]:
         fields = fields_by_alias(cls)
         given = [alias for alias, (name, _) in fields.items() if {alias, name} & written.keys()]
-        misspelt = not given and written
-        return [] if len(given) == 1 or misspelt else [problem(cls._message(), (), given)]
+        if len(given) == 1 or (not given and written):
+            return []  # the second case is an unknown field, which is reported as such
+        message = cls._message()
+        if nulls := [alias for alias in fields if alias in value and value[alias] is None]:
+            message += f"; an empty one is written {nulls[0]}: {{}}"
+        return [problem(message, (), given)]
 
 
 def _valid_part(model: type[Model], written: Mapping[str, Any]) -> SimpleNamespace:

@@ -6,7 +6,7 @@ PyYAML alone takes the last of two equal keys, ``1e-3`` for text and ``2024-01-0
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -20,8 +20,6 @@ MAX_BYTES = 1 << 20
 class _Loader(yaml.SafeLoader):
     """SafeLoader with numbers and booleans of YAML 1.2, no dates, and no duplicate keys."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[str, int] = {}
         for key, _ in node.value:
@@ -34,6 +32,9 @@ class _Loader(yaml.SafeLoader):
                 )
             lines[key.value] = line
         return super().construct_mapping(node, deep=deep)
+
+
+_Loader.yaml_implicit_resolvers = {}
 
 
 def _resolve(tag: str, pattern: str, first: str) -> None:

@@ -1,0 +1,170 @@
+"""The CRD is what the models say, and what an API server accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field, create_model
+
+from fednas.spec import SearchStatus, crd, crd_yaml, load_spec
+from fednas.spec._crd import structural
+
+from .test_load import SMALLEST
+
+COMMITTED = Path(__file__).parents[3] / "manifests/crd/fednas.dev_federatedsearches.yaml"
+
+
+def root() -> dict[str, Any]:
+    found: dict[str, Any] = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return found
+
+
+def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from nodes(inner, f"{path}.{name}")
+    if "items" in schema:
+        yield from nodes(schema["items"], f"{path}[]")
+
+
+def defaulted(value: Any, schema: dict[str, Any]) -> Any:
+    """What the API server's defaulting makes of a value."""
+    if isinstance(value, list):
+        return [defaulted(entry, schema["items"]) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    filled = dict(value)
+    for name, inner in schema.get("properties", {}).items():
+        if name not in filled and "default" in inner:
+            filled[name] = inner["default"]
+        if name in filled:
+            filled[name] = defaulted(filled[name], inner)
+    return filled
+
+
+def test_the_committed_file_is_up_to_date() -> None:
+    assert COMMITTED.read_text() == crd_yaml(), f"python -m fednas.spec > {COMMITTED.name}"
+
+
+def test_it_stays_small() -> None:
+    assert len(crd_yaml()) < 100_000
+
+
+def test_every_field_is_described_typed_and_bounded() -> None:
+    for path, node in nodes(root()):
+        if path.startswith(".metadata") or path in (".apiVersion", ".kind"):
+            continue
+        assert node.get("description"), path
+        kind = node.get("type")
+        if kind in ("integer", "number"):
+            assert {"minimum", "maximum"} <= node.keys(), path
+        elif kind == "string":
+            assert "maxLength" in node or "enum" in node, path
+        elif kind == "array":
+            assert "maxItems" in node, path
+        elif kind is None:
+            assert node["x-kubernetes-int-or-string"], path
+        else:
+            assert kind in ("object", "boolean"), path
+
+
+def test_its_defaults_are_those_of_the_models() -> None:
+    search = load_spec(SMALLEST)
+    written = {
+        "model": {"name": "cnn"},
+        "data": {"source": "digits"},
+        "target": {"macs": {"share": 0.6}},
+        "deviceClasses": [{"name": "phone", "clients": 8}, {"name": "hub", "clients": 4}],
+    }
+    assert defaulted(written, root()["properties"]["spec"]) == search.to_dict()["spec"]
+
+
+def test_members_of_unions_carry_no_default() -> None:
+    unions = 0
+    for path, node in nodes(root()):
+        if any("exists_one" in rule["rule"] for rule in node.get("x-kubernetes-validations", [])):
+            unions += 1
+            assert not any("default" in member for member in node["properties"].values()), path
+    assert unions == 8
+
+
+def test_device_classes_and_conditions_are_maps_by_name() -> None:
+    properties = root()["properties"]
+    classes = properties["spec"]["properties"]["deviceClasses"]
+    conditions = properties["status"]["properties"]["conditions"]
+    assert classes["x-kubernetes-list-map-keys"] == ["name"]
+    assert conditions["x-kubernetes-list-map-keys"] == ["type"]
+
+
+def test_columns_read_fields_of_the_status() -> None:
+    version = crd()["spec"]["versions"][0]
+    assert version["subresources"] == {"status": {}}
+    for column in version["additionalPrinterColumns"][:-1]:
+        node = root()
+        for part in column["jsonPath"][1:].split("."):
+            node = node["properties"][part]
+        assert node["type"] == "string", column
+
+
+def test_all_of_the_spec_but_suspend_and_pods_is_fixed_after_the_start() -> None:
+    rules = [r for r in root()["x-kubernetes-validations"] if "oldSelf" in r["rule"]]
+    fixed = {rule["fieldPath"].removeprefix(".spec.") for rule in rules}
+    assert fixed == root()["properties"]["spec"]["properties"].keys() - {"suspend"}
+    assert "pods ==" not in rules[-1]["rule"]
+
+
+def test_the_generator_turns_what_a_crd_spells_differently() -> None:
+    class Inner(BaseModel):
+        """Described by its class."""
+
+        share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+    class Outer(BaseModel):
+        """The whole."""
+
+        kind: Literal["a"]
+        inner: Inner = Inner()
+        other: Inner | None = Field(None, description="Described by its field.")
+
+    schema = structural(Outer.model_json_schema())
+    assert schema["properties"]["kind"] == {"type": "string", "enum": ["a"]}
+    inner = schema["properties"]["inner"]
+    assert inner["default"] == {}
+    assert inner["properties"]["share"] == {
+        "type": "number",
+        "default": 0.5,
+        "minimum": 0,
+        "exclusiveMinimum": True,
+        "maximum": 1,
+        "exclusiveMaximum": True,
+    }
+    assert schema["properties"]["other"]["description"] == "Described by its field."
+    assert "default" not in schema["properties"]["other"]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "keyword"),
+    [
+        (dict[str, int], "additionalProperties"),
+        (int | str, "anyOf"),
+        (Annotated[int, Field(multiple_of=2)], "multipleOf"),
+        (Annotated[int, Field(examples=[1])], "examples"),
+        (set[int], "uniqueItems"),
+    ],
+)
+def test_the_generator_fails_on_a_keyword_that_it_does_not_know(
+    annotation: Any, keyword: str
+) -> None:
+    model = create_model("Odd", field=annotation)
+    with pytest.raises(ValueError, match=rf"^\.field: .*{keyword}"):
+        structural(model.model_json_schema())
+
+
+def test_a_status_is_read_and_written_in_camel_case() -> None:
+    status = SearchStatus(result_uri="s3://b/l", tracking_run_id="r", observed_generation=2)
+    written = status.model_dump(exclude_none=True)
+    assert written == {"observedGeneration": 2, "resultURI": "s3://b/l", "trackingRunID": "r"}
+    assert SearchStatus.model_validate(written) == status

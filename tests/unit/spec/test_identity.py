@@ -1,0 +1,57 @@
+"""What determines a search's result, and how two specs differ."""
+
+from __future__ import annotations
+
+import pytest
+
+from fednas.spec import differences, identity, identity_digest, load_spec
+
+from .test_load import SMALLEST
+
+STORAGE = "storage={endpoint: 'http://minio:9000', bucket: fednas, secretName: minio}"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "suspend=true",
+        STORAGE,
+        "tracking.uri=http://mlflow:5000",
+        "deviceClasses.phone.pods=9",
+        "deviceClasses.phone.resources.limits.cpu=500m",
+        "coordinator.resources.limits.memory=1Gi",
+        "federation.roundTimeoutSeconds=5",
+        "training.epochs=1.0",
+    ],
+)
+def test_what_leaves_the_result_alone_leaves_the_identity_alone(override: str) -> None:
+    assert identity_digest(load_spec(SMALLEST, [override])) == identity_digest(load_spec(SMALLEST))
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=1", "training.epochs=2", "federation.quorum=0.5", "deviceClasses.phone.clients=9"],
+)
+def test_what_changes_the_result_changes_the_identity(override: str) -> None:
+    assert identity_digest(load_spec(SMALLEST, [override])) != identity_digest(load_spec(SMALLEST))
+
+
+def test_differences_name_every_field_that_differs() -> None:
+    old = identity(load_spec(SMALLEST))
+    changes = ["training.epochs=2", "deviceClasses.hub.clients=5", "strategy.netAdapt.filterStep=4"]
+    new = identity(load_spec(SMALLEST, changes))
+    assert sorted(differences(old, new)) == [
+        "spec.deviceClasses[hub].clients: 4 -> 5",
+        "spec.strategy.netAdapt.filterStep: unset -> 4",
+        "spec.training.epochs: 1 -> 2",
+    ]
+    assert differences(old, old) == []
+
+
+def test_a_changed_member_of_a_union_is_a_difference_though_it_is_empty() -> None:
+    old = identity(load_spec(SMALLEST))
+    new = identity(load_spec(SMALLEST, ["data.partition.dirichlet.alpha=0.5"]))
+    assert differences(old, new) == [
+        "spec.data.partition.iid: set -> unset",
+        "spec.data.partition.dirichlet.alpha: unset -> 0.5",
+    ]
