@@ -45,8 +45,13 @@ def path_of(loc: Sequence[str | int]) -> str:
 def words(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One line per problem, in the order of the file's schema, each once."""
     entries = [entry for entry in error.errors(include_url=False) if not _is_echo(entry)]
-    lines = [_line(entry, model) for entry in entries]
+    lines = [_printable(_line(entry, model)) for entry in entries]
     return list(dict.fromkeys(lines))
+
+
+def _printable(line: str) -> str:
+    """On one line, whatever the file holds."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def _is_echo(entry: Any) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fednas.errors import SpecError
@@ -287,6 +287,7 @@ FIELDS = ["seed", "model", "data", "target", "strategy", "training", "deviceClas
 
 
 @settings(max_examples=25, deadline=None)
+@example({"seed": ["\n"]})
 @given(st.dictionaries(st.sampled_from([*FIELDS, "storage", "suspend", "y"]), VALUES, max_size=4))
 def test_whatever_is_written_gives_a_search_or_a_spec_error(spec: dict[str, Any]) -> None:
     try:
