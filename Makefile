@@ -3,7 +3,7 @@
 #   make demo     a search on real CIFAR-10 images, its figure, and how to look at it in MLflow
 #   make test     unit and integration tests; with MinIO's server where `minio` is in the PATH
 #   make lint     format, lint, types, layers, workflows
-#   make images   the four container images   (REGISTRY, TAG, BUILDER)
+#   make images   the four container images   (REGISTRY, TAG, BUILD)
 #   make e2e      tests in the cluster that KUBECONFIG names, with those images loaded
 #   make clean    remove the environment and the caches; never a search's results
 
@@ -16,8 +16,9 @@ SPEC ?= examples/cifar10.yaml
 PYTEST_ARGS ?=
 REGISTRY ?= localhost
 TAG ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' fednas/_version.py)
-BUILDER ?= docker build
+BUILD ?= docker build -t
 IMAGES := operator runtime mlflow minio
+MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS)
@@ -71,8 +72,19 @@ lint: $(VENV)/.dev
 
 images: $(IMAGES:%=image-%)
 
+# $(BUILD) NAME:TAG . -f FILE: docker build -t, podman build -t, or a program of one's own.
 image-%:
-	$(BUILDER) -t $(REGISTRY)/fednas-$*:$(TAG) -f images/$*/Dockerfile .
+	$(BUILD) $(REGISTRY)/fednas-$*:$(TAG) . -f images/$*/Dockerfile $(BUILD_ARGS)
+
+image-runtime: BUILD_ARGS = $(if $(TORCH_INDEX_URL),--build-arg TORCH_INDEX_URL=$(TORCH_INDEX_URL))
+
+image-minio: build/minio
+
+# MinIO publishes no binaries: the one in the PATH, or built from source by Go.
+build/minio:
+	@mkdir -p build
+	@if command -v minio >/dev/null; then cp "$$(command -v minio)" $@; \
+	  else CGO_ENABLED=0 GOBIN=$(abspath build) go install github.com/minio/minio@$(MINIO_VERSION); fi
 
 image-list:
 	@$(foreach name,$(IMAGES),echo $(REGISTRY)/fednas-$(name):$(TAG);)

@@ -69,7 +69,7 @@ def test_the_readme_s_smallest_file_has_twelve_lines_and_is_valid() -> None:
     assert len(text[1].splitlines()) == 12
     search = load_spec(text[1])
     assert search.metadata.name == "first"
-    assert search.warnings() == []
+    assert search.spec.warnings() == []
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,34 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def reasons_in(folder: str) -> set[str]:
+    """Every CamelCase reason that is raised, refused or reported below a folder."""
+    calls = (
+        r"(?:Problem|Refused|SearchFailed|Ending|_Unfinished|_refuse|_Refused)\("
+        r"(?:lease, |\d+, )?\s*\"([A-Z][A-Za-z]+)\""
+    )
+    attributes = r"reason(?:\"|\b)\s*[:=]\s*\"([A-Z][A-Za-z]+)\""
+    found: set[str] = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        text = path.read_text()
+        found |= set(re.findall(calls, text)) | set(re.findall(attributes, text))
+    return found
+
+
+# Answers that only client programs read.
+BETWEEN_PROGRAMS = {"LeaseGone", "NotReady", "UnknownClass", "Unregistered"}
+
+
+def test_every_reason_has_a_heading_in_troubleshooting() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    headings = {
+        word
+        for line in page.splitlines()
+        if line.startswith("###")
+        for word in re.findall(r"\w+", line)
+    }
+    raised = reasons_in("fednas") | reasons_in("operator/fednas_operator")
+    assert {"StoreUnreachable", "OOMKilled", "BudgetNotReachable"} <= raised
+    assert raised - BETWEEN_PROGRAMS - headings == set()
