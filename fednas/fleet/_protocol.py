@@ -64,12 +64,15 @@ class Register(_Message):
         again at once.
     workers : int
         Tasks that it works on at the same time.
+    unfinished : list of str
+        Leases that an earlier life of the program, with the same cache, died in.
     """
 
     protocol: int
     device_class: Annotated[str, Field(max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
     name: Annotated[str, Field(min_length=1, max_length=253)]
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    unfinished: Annotated[list[_Hex128], Field(max_length=1024)] = []
 
 
 class Registered(_Message):

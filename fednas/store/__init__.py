@@ -7,7 +7,7 @@ from fednas.store._journal import Journal, Record, canonical_json
 from fednas.store._store import Blobs, Entry, Layout, Store, digest_of
 
 if TYPE_CHECKING:
-    from fednas.store._minio import MinioConfig, MinioStore, PresignedPost
+    from fednas.store._minio import MinioConfig, MinioStore, PresignedPost, open_bucket
 
 __all__ = [
     "Blobs",
@@ -22,12 +22,13 @@ __all__ = [
     "Store",
     "canonical_json",
     "digest_of",
+    "open_bucket",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """S3 on first use: who works in a folder needs no minio-py."""
-    if name in ("MinioConfig", "MinioStore", "PresignedPost"):
+    if name in ("MinioConfig", "MinioStore", "PresignedPost", "open_bucket"):
         from fednas.store import _minio
 
         return getattr(_minio, name)

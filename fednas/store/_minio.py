@@ -29,7 +29,7 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 from fednas.errors import BadInput, NotFound, StoreError, StoreUnreachable
 from fednas.store._store import Entry
 
-__all__ = ["MinioConfig", "MinioStore", "PresignedPost"]
+__all__ = ["MinioConfig", "MinioStore", "PresignedPost", "open_bucket"]
 
 _T = TypeVar("_T")
 _PART = 64 << 20
@@ -373,6 +373,11 @@ class MinioStore:
         if code in ("NoSuchKey", "ResourceNotFound"):
             return NotFound(f"{self.uri(key)}: no such object")
         return StoreError(f"{self.uri(key)}: {code}: {message}")
+
+
+def open_bucket(bucket: str) -> MinioStore:
+    """A bucket with credentials and endpoint from the environment; see `MinioConfig.from_uri`."""
+    return MinioConfig.from_uri(f"s3://{bucket}").open()
 
 
 class _Again(Exception):

@@ -1,0 +1,92 @@
+"""``fednas client``: work for a coordinator."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fednas.errors import BadInput
+
+__all__ = ["client"]
+
+
+def client(
+    coordinator: Annotated[str, typer.Option(help="http://host:port of the coordinator.")],
+    device_class: Annotated[str, typer.Option(help="Serve any client of this device class.")],
+    exit_when_over: Annotated[
+        bool, typer.Option(help="End with code 0 when the search is over; default: wait idle.")
+    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Keep fetched blobs in this folder; default: a temporary one."),
+    ] = None,
+    cache_mib: Annotated[int, typer.Option(min=16, help="At most so many MiB of them.")] = 1024,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Worker processes; default: whole CPUs of the quota."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of this program, kept over restarts; default: HOST-PID.")
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="FEDNAS_TOKEN", help="The class's token.", show_default=False),
+    ] = None,
+) -> None:
+    """Do the tasks of one device class until told to stop; needs no credentials of the store."""
+    if not coordinator.startswith(("http://", "https://")):
+        raise BadInput(
+            f"--coordinator: got {coordinator!r}; must be a URL such as http://host:8080"
+        )
+    from fednas.fleet import available_cpus
+    from fednas.fleet._api import Coordinator
+    from fednas.fleet._cache import FileCache
+    from fednas.fleet._client import Client
+    from fednas.fleet._logs import configure_logs
+    from fednas.fleet._protocol import PROTOCOL, Register
+
+    own_name, slots = name or f"{socket.gethostname()}-{os.getpid()}", workers or available_cpus()
+    configure_logs(client=own_name, deviceClass=device_class)
+    folder = cache or Path(tempfile.mkdtemp(prefix="fednas-client-"))
+    try:
+        files = FileCache(folder, cache_mib << 20)
+
+        def register() -> Register:
+            return Register(
+                protocol=PROTOCOL,
+                device_class=device_class,
+                name=own_name,
+                workers=slots,
+                unfinished=files.unfinished(),
+            )
+
+        try:
+            register()
+        except ValueError as error:
+            raise BadInput(
+                f"--device-class {device_class!r} or --name {own_name!r}: {error}"
+            ) from None
+        program = Client(
+            Coordinator(
+                coordinator.rstrip("/"),
+                register,
+                token=token,
+                registered=lambda message: files.forget(message.unfinished),
+            ),
+            files,
+            workers=slots,
+            exit_when_over=exit_when_over,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: program.stop())
+        program.run()
+    finally:
+        if cache is None:
+            shutil.rmtree(folder, ignore_errors=True)

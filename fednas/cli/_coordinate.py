@@ -1,0 +1,83 @@
+"""``fednas coordinate``: a search over remote clients and an S3 store."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from fednas.errors import BadInput
+
+__all__ = ["coordinate"]
+
+
+def coordinate(
+    file: Annotated[Path, typer.Argument(help="A FederatedSearch in YAML.", exists=True)],
+    search_id: Annotated[
+        str, typer.Option(help="Names its folders in the bucket; the same again goes on.")
+    ],
+    listen: Annotated[
+        str, typer.Option(help="HOST:PORT for clients and the status; port 0: a free one.")
+    ] = "127.0.0.1:8080",
+    tokens: Annotated[
+        Path | None,
+        typer.Option(help='JSON: {"operator": sha256 of a token, "class/NAME": ...}', exists=True),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes for the cloud's work; default: CPUs of the quota."),
+    ] = None,
+    accept_new_numerics: Annotated[
+        bool, typer.Option(help="Go on although torch or the CPU differ from the beginning.")
+    ] = False,
+) -> None:
+    """Run a search on remote clients, and serve its status until told to stop.
+
+    The store is that of spec.storage, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. What is
+    wrong with the search or the store is shown at /v1/status; the program does not end for it.
+    """
+    from fednas.cli._coordinator import Coordinator
+    from fednas.fleet import available_cpus
+    from fednas.fleet._logs import configure_logs
+
+    known = None if tokens is None else _tokens(tokens)
+    configure_logs(search=search_id)
+    coordinator = Coordinator(
+        file,
+        search_id,
+        listen=listen,
+        tokens=known,
+        workers=workers or available_cpus(),
+        accept_new_numerics=accept_new_numerics,
+    )
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    try:
+        coordinator.work()
+        threading.Event().wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        coordinator.close()
+
+
+def _tokens(path: Path) -> dict[str, str]:
+    try:
+        tokens = json.loads(path.read_bytes())
+        for digest in tokens.values():
+            if len(bytes.fromhex(digest)) != 32:
+                raise ValueError("a digest has not 64 digits")
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise BadInput(
+            f'--tokens {path}: must be JSON {{"role": "sha256 of its token"}}: {error}'
+        ) from None
+    return dict(tokens)

@@ -1,0 +1,278 @@
+"""The coordinator: the search in the main thread, clients served from another.
+
+The server listens first. Then spec, store, pool and journal are opened, each problem being shown
+at ``/v1/status``: what only the user can change ends the search as failed, what may pass is tried
+again for ever, as ``degraded``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from fednas.cli._inputs import bucket_inputs
+from fednas.errors import (
+    BadInput,
+    Diverged,
+    FednasError,
+    SearchFailed,
+    StoreUnreachable,
+)
+from fednas.fleet import LocalFleet
+from fednas.fleet._client import Backoff
+from fednas.fleet._metrics import Metrics
+from fednas.fleet._remote import RemoteFleet
+from fednas.fleet._server import Server, create_app
+from fednas.search import View, run_search, status_of
+from fednas.spec import FederatedSearch, clients, load_spec
+from fednas.store import Layout, MinioConfig, MinioStore, Record
+from fednas.tracking import Tracker, figure
+
+__all__ = ["Coordinator"]
+
+PATIENT_SECONDS = 30.0
+"""How long clients may be missing before the status says so."""
+
+log = structlog.get_logger("fednas.coordinator")
+
+
+class Coordinator:
+    """One search.
+
+    Parameters
+    ----------
+    file : Path
+        The FederatedSearch.
+    search_id : str
+    listen : str
+        ``HOST:PORT``.
+    tokens : mapping or None
+        Role -> sha256 of its token.
+    workers : int
+        Of the pool for the cloud's work.
+    accept_new_numerics : bool
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        search_id: str,
+        *,
+        listen: str,
+        tokens: Mapping[str, str] | None,
+        workers: int,
+        accept_new_numerics: bool = False,
+    ) -> None:
+        self._layout = Layout(search_id)
+        self._search_id = search_id
+        self._workers = workers
+        self._accept_new_numerics = accept_new_numerics
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._records: dict[str, Record] = {}
+        self._view = View(())
+        self._end: tuple[bool, str, str] | None = None
+        self._degraded: dict[str, str] | None = None
+        self._store_away: float | None = None
+        self._store: MinioStore | None = None
+        self._tracker: Tracker | None = None
+        self._search: FederatedSearch | None = None
+        try:
+            self._search = load_spec(file)
+        except BadInput as error:
+            self._fail(error)
+        classes = {c.name: c.device_class for c in clients(self._search)} if self._search else {}
+        self.fleet = RemoteFleet(classes, metrics=Metrics())
+        app = create_app(
+            self.fleet,
+            search_id=search_id,
+            status=self.status,
+            tokens=tokens,
+            measure=self._measure,
+        )
+        self.server = Server(app, listen)
+        self.server.start()
+        log.info("listening", url=self.server.url)
+
+    # -- the work --------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """Run the search to its end; raises nothing that could be waited out."""
+        backoff, diverged = Backoff(first=1.0, longest=30.0), False
+        while self._end is None:
+            assert self._search is not None
+            try:
+                self._run(self._search)
+                continue
+            except (SearchFailed, BadInput) as error:
+                self._fail(error)
+                continue
+            except Diverged as error:
+                if diverged:
+                    self._fail(error)
+                    continue
+                diverged = True  # another coordinator was faster: go on from its records
+                self._suffer(error)
+            except FednasError as error:
+                self._suffer(error)
+            except Exception as error:
+                log.exception("internal error")
+                self._degraded = {"reason": "InternalError", "message": repr(error)[:512]}
+            time.sleep(backoff.wait())
+        self.fleet.finish()
+
+    def close(self) -> None:
+        """Serve no longer, and end the workers."""
+        self.server.stop()
+        self.fleet.close()
+        if self._tracker is not None:
+            self._tracker.close()
+
+    def _run(self, search: FederatedSearch) -> None:
+        config = _config(search)
+        if self._store is None:
+            store = config.open(on_wait=self._waiting)
+            store.open_bucket()
+            pool = LocalFleet(config.open, self._layout, workers=self._workers)
+            self._track(search, config)
+            self.fleet.open(store, self._layout, pool)
+            self._store = store
+        self._degraded = None
+        view = run_search(
+            search,
+            store=self._store,
+            layout=self._layout,
+            fleet=self.fleet,
+            inputs=bucket_inputs(search, config, self._store, self._layout, self._search_id),
+            timeout=search.spec.federation.round_timeout_seconds,
+            on_record=self._recorded,
+            accept_new_numerics=self._accept_new_numerics,
+        )
+        assert view.end is not None
+        self._draw(search, view)
+        self._end = (False, view.end["reason"], view.end["message"])
+        log.info("the search is over", reason=view.end["reason"])
+
+    def _track(self, search: FederatedSearch, config: MinioConfig) -> None:
+        tracking = search.spec.tracking
+        if tracking is not None:
+            self._tracker = Tracker(
+                config,
+                self._layout,
+                tracking.uri,
+                tracking.experiment,
+                search.metadata.name,
+                self._search_id,
+            )
+
+    def _draw(self, search: FederatedSearch, view: View) -> None:
+        """The figure beside the ladder, where matplotlib is installed."""
+        if importlib.util.find_spec("matplotlib") is None or not view.ladder:
+            return
+        assert self._store is not None
+        for format in ("png", "svg"):
+            drawn = figure(view, search, format=format)
+            self._store.put(f"{self._layout.ladder}figure.{format}", drawn)
+
+    # -- what happened ---------------------------------------------------------------------------
+
+    def _recorded(self, record: Record) -> None:
+        with self._lock:
+            self._records[record.key] = record
+        kind = record.key.rpartition("/")[2].rpartition("-")[2]
+        self.fleet.metrics.records.labels(kind).inc()
+        log.info("journalled", key=record.key)
+
+    def _fail(self, error: FednasError) -> None:
+        log.error("the search has failed", reason=error.reason, error=str(error))
+        self._end = (True, error.reason, str(error))
+
+    def _suffer(self, error: FednasError) -> None:
+        log.error("degraded", reason=error.reason, error=str(error))
+        self._degraded = {"reason": error.reason, "message": str(error)[:512]}
+
+    def _waiting(self, error: StoreUnreachable | None) -> None:
+        if error is None:
+            log.info("the store answers again")
+            self._store_away = self._degraded = None
+        else:
+            self._store_away = self._store_away or time.monotonic()
+            self._suffer(error)
+
+    # -- what is shown ---------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """The body of ``/v1/status``."""
+        failed, reason, message = self._end or (False, None, "")
+        tracker = self._tracker
+        return {
+            "version": 1,
+            "searchID": self._search_id,
+            "over": self._end is not None,
+            "failed": failed,
+            "reason": reason,
+            "message": message[:2048],
+            "degraded": None if self._end is not None else self._degraded or self._lonely(),
+            "tracking": {
+                "pending": tracker.pending if tracker else 0,
+                "error": tracker.error if tracker else None,
+            },
+            "status": self._search_status(failed),
+        }
+
+    def _search_status(self, failed: bool) -> dict[str, Any]:
+        if self._search is None:
+            return {"phase": "Failed"}
+        with self._lock:
+            if len(self._records) != len(self._view.records):
+                self._view = View(self._records.values())
+            view = self._view
+        status = status_of(
+            view,
+            self._search,
+            available=self.fleet.available(),
+            result_uri=self._store.uri(self._layout.ladder).rstrip("/") if self._store else None,
+            tracking_run_id=self._tracker.run_id if self._tracker else None,
+        )
+        dumped = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return {**dumped, "phase": "Failed"} if failed else dumped
+
+    def _lonely(self) -> dict[str, str] | None:
+        """Which device classes nobody serves."""
+        missing = [name for name, count in self.fleet.alive().items() if count == 0]
+        if not missing or time.monotonic() - self._began < PATIENT_SECONDS:
+            return None
+        return {
+            "reason": "WaitingForClients",
+            "message": f"no client program of class {', '.join(sorted(missing))} is registered",
+        }
+
+    def _measure(self) -> None:
+        away, metrics = self._store_away, self.fleet.metrics
+        metrics.store_lag.set(time.monotonic() - away if away is not None else 0.0)
+        metrics.tracking_pending.set(self._tracker.pending if self._tracker else 0)
+
+
+def _config(search: FederatedSearch) -> MinioConfig:
+    storage = search.spec.storage
+    if storage is None:
+        raise BadInput("spec.storage: missing; must name the endpoint and bucket of an S3 store")
+    missing = [n for n in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not os.environ.get(n)]
+    if missing:
+        raise BadInput(f"spec.storage: no credentials; set {' and '.join(missing)}")
+    return MinioConfig(
+        endpoint=storage.endpoint,
+        bucket=storage.bucket,
+        access_key=os.environ["AWS_ACCESS_KEY_ID"],
+        secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+        region=os.environ.get("AWS_REGION") or "us-east-1",
+        patience=math.inf,
+    )

@@ -1,0 +1,82 @@
+"""What a client's update has to look like, known before it is leased.
+
+An update has as many numbers as the weights that its task starts from, and weighs as much as its
+shard has rows. Both stand in the first bytes of those two blobs, so no weights are read.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from fednas.errors import Corrupt
+from fednas.federation import Task
+
+__all__ = ["Expectations", "Expected"]
+
+_HEAD = 512
+"""Bytes: both headers are shorter (a safetensors header of one tensor has about 80)."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Of one output: ``elements`` float32 numbers in ``size`` bytes; its weight in a mean."""
+
+    elements: int
+    size: int
+    weight: int | None
+
+
+class Expectations:
+    """Looks at the heads of blobs, once each.
+
+    Parameters
+    ----------
+    head : callable
+        Key, number of bytes -> the first bytes of that object.
+    blobs, data : str
+        Where weight blobs and shards lie: key prefixes.
+    """
+
+    def __init__(self, head: Callable[[str, int], bytes], *, blobs: str, data: str) -> None:
+        self._vector = lru_cache(maxsize=1024)(lambda digest: _vector(head(blobs + digest, _HEAD)))
+        self._rows = lru_cache(maxsize=65536)(lambda digest: _rows(head(data + digest, _HEAD)))
+
+    def of(self, task: Task) -> Expected:
+        """What each output of a task must be.
+
+        Raises
+        ------
+        StoreError
+            If its weights or its shard cannot be read.
+        """
+        elements, size = self._vector(task.inputs["weights"])
+        weight = self._rows(task.data["shard"]) if "shard" in task.data else None
+        return Expected(elements, size, weight)
+
+
+def _vector(head: bytes) -> tuple[int, int]:
+    """Elements and bytes of a weight blob: safetensors with one float32 vector."""
+    try:
+        length = int.from_bytes(head[:8], "little")
+        tensor = json.loads(head[8 : 8 + length])["weights"]
+        (elements,) = tensor["shape"]
+        return int(elements), 8 + length + int(tensor["data_offsets"][1])
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise Corrupt("weights: are no safetensors file of one vector") from error
+
+
+def _rows(head: bytes) -> int:
+    """Rows of a shard: a .npy file."""
+    try:
+        file = io.BytesIO(head)
+        np.lib.format.read_magic(file)
+        shape, _, _ = np.lib.format.read_array_header_1_0(file)
+        return int(shape[0])
+    except (ValueError, IndexError) as error:
+        raise Corrupt("shard: is no .npy file") from error

@@ -1,0 +1,135 @@
+"""The line over the network: real processes, a real MinIO, the ladder of a local run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fednas import run
+from fednas.store import Layout, MinioConfig
+from tests.servers import Minio, end, free_port, process
+
+FEDNAS = [sys.executable, "-c", "from fednas.cli import main; main()"]
+SEARCH_ID = "11111111-2222-3333-4444-555555555555"
+SMALL = Path(__file__).parents[2] / "examples" / "small.yaml"
+
+
+class Line:
+    """A coordinator and its clients, each of which can be killed and started again."""
+
+    def __init__(self, folder: Path, minio: Minio, bucket: MinioConfig) -> None:
+        self.folder = folder
+        self.minio = minio
+        self.bucket = bucket
+        self.url = f"http://127.0.0.1:{free_port()}"
+        search = yaml.safe_load(SMALL.read_text())
+        search["spec"]["storage"] = {
+            "endpoint": bucket.endpoint,
+            "bucket": bucket.bucket,
+            "secretName": "unused-here",
+        }
+        self.file = folder / "search.yaml"
+        self.file.write_text(yaml.safe_dump(search))
+        self._stack = ExitStack()
+
+    def coordinator(self) -> subprocess.Popen[bytes]:
+        command = [*FEDNAS, "coordinate", str(self.file), "--search-id", SEARCH_ID]
+        command += ["--listen", self.url.removeprefix("http://"), "--workers", "1"]
+        return self._start(command, "coordinator", self.minio.env)
+
+    def client(self, device_class: str, name: str) -> subprocess.Popen[bytes]:
+        command = [*FEDNAS, "client", "--coordinator", self.url, "--device-class", device_class]
+        command += ["--name", name, "--workers", "1", "--exit-when-over"]
+        command += ["--cache", str(self.folder / f"cache-{name}")]
+        return self._start(command, name, {})
+
+    def clients(self) -> list[subprocess.Popen[bytes]]:
+        names = {"phone-a": "phone", "phone-b": "phone", "hub-a": "hub", "hub-b": "hub"}
+        return [self.client(device_class, name) for name, device_class in names.items()]
+
+    def status(self) -> dict[str, Any] | None:
+        try:
+            with urllib.request.urlopen(f"{self.url}/v1/status", timeout=5) as answer:
+                return dict(json.load(answer))
+        except OSError:
+            return None
+
+    def wait(self, until: Callable[[dict[str, Any]], bool], seconds: float = 120) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            status = self.status()
+            if status is not None and until(status):
+                return status
+            time.sleep(0.1)
+        raise AssertionError(f"{self.status()}\n{self.said()}")
+
+    def said(self) -> str:
+        logs = sorted(self.folder.glob("*.log"))
+        return "\n".join(f"{log.name}:\n{log.read_text()[-3000:]}" for log in logs)
+
+    def ladder(self) -> list[tuple[Any, ...]]:
+        rows = json.loads(self.bucket.open().get(f"{Layout(SEARCH_ID).ladder}ladder.json"))
+        return [(r["rung"], r["accuracy"], r["macs"], r["params"], r["sha256"]) for r in rows]
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _start(self, command: list[str], name: str, env: dict[str, str]) -> Any:
+        return self._stack.enter_context(process(command, self.folder / f"{name}.log", env))
+
+
+@pytest.fixture
+def line(tmp_path: Path, minio: Minio, bucket: MinioConfig) -> Iterator[Line]:
+    made = Line(tmp_path, minio, bucket)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    """The ladder of ``fednas run`` of the same file."""
+    folder = tmp_path_factory.mktemp("run") / "small"
+    ladder = run(SMALL, dir=folder, tracking=None).ladder
+    return [(r.rung, r.accuracy, r.macs, r.params, r.sha256) for r in ladder]
+
+
+@pytest.mark.slow
+def test_the_ladder_over_the_network_is_that_of_a_local_run(
+    line: Line, expected: list[tuple[Any, ...]]
+) -> None:
+    line.coordinator()
+    clients = line.clients()
+    status = line.wait(lambda status: status["over"])
+    assert not status["failed"], status
+    assert status["status"]["clients"] == {"available": 12, "total": 12}
+    assert line.ladder() == expected
+    assert [child.wait(10) for child in clients] == [0, 0, 0, 0]
+
+
+@pytest.mark.slow
+def test_killed_once_each_they_come_to_the_same_ladder(
+    line: Line, expected: list[tuple[Any, ...]]
+) -> None:
+    coordinator = line.coordinator()
+    phone, *_ = line.clients()
+    line.wait(lambda status: status["status"].get("iteration", 0) >= 1)
+    end(phone, signal.SIGKILL)
+    line.client("phone", "phone-a")
+    rounds = line.wait(lambda status: status["status"]["iteration"] >= 2)["status"]["rounds"]
+    end(coordinator, signal.SIGKILL)
+    line.coordinator()
+    line.wait(lambda status: status["status"].get("rounds", 0) >= rounds)
+    status = line.wait(lambda status: status["over"])
+    assert not status["failed"], status
+    assert line.ladder() == expected
