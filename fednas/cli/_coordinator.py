@@ -222,7 +222,7 @@ class Coordinator:
             "message": message[:2048],
             "degraded": None if self._end is not None else self._degraded or self._lonely(),
             "tracking": {
-                "pending": tracker.pending if tracker else 0,
+                "pending": tracker.undelivered if tracker else 0,
                 "error": tracker.error if tracker else None,
             },
             "status": self._search_status(failed),

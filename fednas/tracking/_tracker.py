@@ -102,6 +102,11 @@ class Tracker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def undelivered(self) -> int:
+        """`pending`, but at least 1 until the end of the search is in MLflow."""
+        return 0 if self._finished else max(1, self.pending)
+
     def finish(self, timeout: float) -> bool:
         """Wait until the end of the search is in MLflow; whether it is.
 
