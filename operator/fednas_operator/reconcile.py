@@ -11,7 +11,7 @@ import httpx
 from .act import act
 from .cluster import ApiError, Cluster
 from .observe import Memory, observe
-from .plan import Action, WriteStatus, plan
+from .plan import Action, Create, WriteStatus, plan
 from .queue import Key, WorkQueue
 from .settings import Settings
 from .world import World
@@ -79,8 +79,7 @@ class Reconciler:
             del self._memories[key]
             return None
         actions = self._timely(plan(world, self._settings), memory)
-        for action in actions:
-            _log.debug("%s/%s: %s", *key, action)
+        _tell(key, world, actions)
         before, memory.problem = memory.problem, await act(self._cluster, world, actions)
         if memory.problem is not None and memory.problem != before:
             _log.warning("%s/%s: %s: %s", *key, memory.problem.reason, memory.problem.message)
@@ -107,3 +106,16 @@ class Reconciler:
         if settled or idle or not world.deployments:
             return self._settings.resync_seconds
         return self._settings.poll_seconds
+
+
+def _tell(key: Key, world: World, actions: list[Action]) -> None:
+    """Log transitions, and on request every action; never a token."""
+    for action in actions:
+        match action:
+            case WriteStatus(status, urgent=True) if status["phase"] != world.status.get("phase"):
+                before = world.status.get("phase", "new")
+                _log.info("%s/%s: %s -> %s", *key, before, status["phase"])
+            case Create(manifest):
+                _log.debug("%s/%s: create %s", *key, manifest["kind"])
+            case _:
+                _log.debug("%s/%s: %s", *key, action)

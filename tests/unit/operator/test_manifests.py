@@ -14,6 +14,21 @@ from fednas_operator.settings import Settings
 from tests.unit.operator.simulation import GOLDEN, UID
 
 
+class _Blocks(yaml.SafeDumper):
+    """Texts of many lines as blocks, and no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Blocks.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)
+
+
 def everything(resource: dict[str, Any], settings: Settings) -> list[dict[str, Any]]:
     search = accept(resource, settings.defaults)
     return [
@@ -27,7 +42,7 @@ def test_the_children_are_those_of_the_golden_file(
     resource: dict[str, Any], settings: Settings
 ) -> None:
     path = GOLDEN / "children.yaml"
-    text = yaml.safe_dump_all(everything(resource, settings), sort_keys=False)
+    text = yaml.dump_all(everything(resource, settings), Dumper=_Blocks, sort_keys=False)
     if os.environ.get("FEDNAS_GOLDEN") == "write":
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
