@@ -1,0 +1,108 @@
+"""FedNAS installed from the chart in the cluster that KUBECONFIG names.
+
+The images must be there already (`make images`, and loaded or pushed): ``FEDNAS_REGISTRY`` and
+``FEDNAS_TAG`` name them, ``FEDNAS_E2E_KEEP=1`` leaves everything installed afterwards.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.kube import ROOT, Namespace, kubectl
+
+NAMESPACE = "fednas"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The namespace of the release, and the bucket's credentials."""
+
+    ns: Namespace
+    credentials: dict[str, str]
+
+    def fednas(self, *arguments: str, endpoint: str | None = None) -> str:
+        """Run the command line on this machine against the bucket."""
+        environment = os.environ | self.credentials
+        if endpoint:
+            environment["AWS_ENDPOINT_URL_S3"] = endpoint
+        done = subprocess.run(
+            [sys.executable, "-m", "fednas", *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=600,
+            check=False,
+            cwd=ROOT,
+        )
+        assert done.returncode == 0, f"fednas {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def installed() -> Iterator[Installed]:
+    for tool in ("kubectl", "helm"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not in the PATH")
+    if not kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"):
+        kubectl("create", "namespace", NAMESPACE)
+    kubectl(
+        *("label", "namespace", NAMESPACE, "--overwrite"),
+        "pod-security.kubernetes.io/enforce=restricted",
+    )
+    _helm(
+        *("upgrade", "--install", "fednas", str(ROOT / "charts/fednas"), "--wait"),
+        *("--timeout", "5m", "--set", "minio.enabled=true,mlflow.enabled=true"),
+        *_image_values(),
+    )
+    ns = Namespace(NAMESPACE)
+    secret = ns.get("secret", "fednas-minio")
+    assert secret is not None
+    credentials = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+    yield Installed(ns, credentials)
+    if os.environ.get("FEDNAS_E2E_KEEP") != "1":
+        ns("delete", "fsearch", "--all", "--timeout=60s")
+        _helm("uninstall", "fednas", "--wait")
+        kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
+        kubectl("delete", "crd", "federatedsearches.fednas.dev", "--timeout=60s")
+
+
+@pytest.fixture(scope="session")
+def ns(installed: Installed) -> Namespace:
+    return installed.ns
+
+
+@pytest.fixture(scope="session")
+def start_weights() -> Path:
+    """The committed start of the CIFAR-10 sample."""
+    (found,) = (ROOT / "examples/cifar10").glob("start*.safetensors")
+    return found
+
+
+def _image_values() -> list[str]:
+    values = []
+    if registry := os.environ.get("FEDNAS_REGISTRY"):
+        values += ["--set", f"global.imageRegistry={registry}"]
+    if tag := os.environ.get("FEDNAS_TAG"):
+        for name in ("operator", "runtime", "minio", "mlflow"):
+            values += ["--set", f"{name}.image.tag={tag}"]
+    return values
+
+
+def _helm(*arguments: str) -> None:
+    done = subprocess.run(
+        ["helm", "--namespace", NAMESPACE, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}"

@@ -1,0 +1,172 @@
+"""The whole line: apply -> pods with real limits -> ladder in the bucket -> decisions in MLflow.
+
+The coordinator, one client pod and the operator are each deleted once in mid-search; the ladder is
+that of `fednas run` of the same file all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from fednas.spec import quantity
+from tests.e2e.conftest import Installed
+from tests.e2e.kube import ROOT, Namespace, sample, wait
+
+pytestmark = pytest.mark.e2e
+
+SAMPLE = "manifests/samples/heterogeneous.yaml"
+MINUTES = 60.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one search went through."""
+
+    uid: str
+    limits: dict[str, dict[str, str]]
+    seconds_to_first_round: float
+    status: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def line(installed: Installed, start_weights: Path) -> Iterator[Line]:
+    ns = installed.ns
+    with ns.forward("fednas-minio", 9000) as endpoint:
+        for source, target in (
+            (str(ROOT / "examples/cifar10"), "s3://fednas/datasets/cifar10-sample"),
+            (str(start_weights), "s3://fednas/start/mobilenet_v1-0.25.safetensors"),
+        ):
+            installed.fednas("push", source, target, "--endpoint", endpoint)
+    ns("delete", "fsearch", "line", "--ignore-not-found", "--timeout=60s")
+    began = time.monotonic()
+    uid = ns.apply(sample(SAMPLE, "line"))
+    wait("the first round", 120, lambda: ns.status("line").get("rounds"))
+    first = time.monotonic() - began
+    limits = {
+        name: _cgroup(ns, ns.pods(uid, "client", name)[0]["metadata"]["name"])
+        for name in ("phone", "hub")
+    }
+    for delete in (_coordinator, _client, _operator):
+        rounds = ns.status("line").get("rounds", 0)
+        delete(ns, uid)
+        wait("the search to go on", 240, lambda before=rounds: _moved(ns, before))
+    status = ns.await_end("line", 10 * MINUTES)
+    yield Line(uid, limits, first, status)
+    ns("delete", "fsearch", "line", "--ignore-not-found", "--timeout=60s")
+
+
+def _moved(ns: Namespace, rounds: int) -> bool:
+    status = ns.status("line")
+    return status.get("rounds", 0) > rounds or status.get("phase") == "Complete"
+
+
+def _coordinator(ns: Namespace, uid: str) -> None:
+    _delete(ns, ns.pods(uid, "coordinator"))
+
+
+def _client(ns: Namespace, uid: str) -> None:
+    _delete(ns, ns.pods(uid, "client", "phone"))
+
+
+def _operator(ns: Namespace, uid: str) -> None:
+    _delete(ns, ns.list("pods", "app.kubernetes.io/component=operator"))
+
+
+def _delete(ns: Namespace, pods: list[dict[str, Any]]) -> None:
+    assert pods
+    ns("delete", "pod", pods[0]["metadata"]["name"], "--wait=false", "--grace-period=0", "--force")
+
+
+def _cgroup(ns: Namespace, pod: str) -> dict[str, str]:
+    """The limits of a pod's container, read inside it."""
+    memory, cpu = ns(
+        *("exec", pod, "--", "cat", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/cpu.max")
+    ).splitlines()
+    return {"memory": memory, "cpu": cpu}
+
+
+def test_the_first_round_is_done_within_a_minute(line: Line) -> None:
+    print(f"apply to first round: {line.seconds_to_first_round:.1f} s")
+    assert line.seconds_to_first_round < 60
+
+
+def test_each_class_is_held_to_its_limits(line: Line) -> None:
+    spec = yaml.safe_load((ROOT / SAMPLE).read_text(encoding="utf-8"))["spec"]
+    for device_class in spec["deviceClasses"]:
+        limits = device_class["resources"]["limits"]
+        found = line.limits[device_class["name"]]
+        quota, period = map(int, found["cpu"].split())
+        assert int(found["memory"]) == quantity(limits["memory"])
+        assert quota / period == pytest.approx(float(quantity(limits["cpu"])))
+    assert line.limits["phone"] != line.limits["hub"]
+
+
+def test_the_line_of_kubectl_get_tells_the_story(line: Line, ns: Namespace) -> None:
+    header, row = ns("get", "fsearch", "line").splitlines()
+    print(header, row, sep="\n")
+    assert "Complete" in row
+    assert line.status["display"]["share"] in row
+
+
+def test_the_ladder_is_that_of_fednas_run(
+    line: Line, installed: Installed, start_weights: Path, tmp_path: Path
+) -> None:
+    local = sample(SAMPLE, "line")
+    local["spec"]["model"]["initial"] = {"weights": str(start_weights)}
+    local["spec"]["data"]["source"] = str(ROOT / "examples/cifar10")
+    file = tmp_path / "line.yaml"
+    file.write_text(yaml.safe_dump(local), encoding="utf-8")
+    installed.fednas("run", str(file), "--dir", str(tmp_path / "run"))
+    reference = json.loads(installed.fednas("report", str(tmp_path / "run"), "-o", "json"))
+    with installed.ns.forward("fednas-minio", 9000) as endpoint:
+        found = json.loads(
+            installed.fednas(
+                "report", f"s3://fednas/ladder/{line.uid}", "-o", "json", endpoint=endpoint
+            )
+        )
+    assert len(reference["ladder"]) >= 3
+    assert found["ladder"] == reference["ladder"]
+    assert found["decisions"] == reference["decisions"]
+    assert [rung["sha256"] for rung in line.status["ladder"]] == [
+        rung["sha256"] for rung in reference["ladder"]
+    ]
+
+
+def test_every_round_and_every_dropped_candidate_is_in_mlflow(
+    line: Line, installed: Installed
+) -> None:
+    installed.ns.await_reason("line", "Tracked", "Delivered", 120)
+    run_id = line.status.get("trackingRunID") or installed.ns.status("line")["trackingRunID"]
+    with installed.ns.forward("fednas-minio", 9000) as endpoint:
+        report = json.loads(
+            installed.fednas(
+                "report", f"s3://fednas/ladder/{line.uid}", "-o", "json", endpoint=endpoint
+            )
+        )
+    dropped = [row for row in report["decisions"] if not row["kept"]]
+    assert dropped
+    with installed.ns.forward("fednas-mlflow", 5000) as url:
+        api = f"{url}/api/2.0/mlflow"
+        run = httpx.get(f"{api}/runs/get", params={"run_id": run_id}).json()["run"]
+        assert run["info"]["status"] == "FINISHED"
+        table = httpx.get(
+            f"{url}/get-artifact", params={"run_uuid": run_id, "path": "decisions.json"}
+        ).json()
+    columns = table["columns"]
+    rows = [dict(zip(columns, row, strict=True)) for row in table["data"]]
+    assert len(rows) == len(report["decisions"])
+    assert sum(not row["kept"] for row in rows) == len(dropped)
+
+
+def test_no_child_is_left_over(line: Line, ns: Namespace) -> None:
+    ns.await_reason("line", "Tracked", "Delivered", 120)
+    wait("the children to go", 90, lambda: not ns.children(line.uid))
