@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fednas.data import MIN_SAMPLES, partition
@@ -18,7 +18,6 @@ def splits(draw):
     return labels, clients, alpha, seed
 
 
-@settings(deadline=None)
 @given(splits())
 def test_every_sample_belongs_to_exactly_one_client_and_each_has_two(split):
     labels, clients, alpha, seed = split
@@ -29,7 +28,6 @@ def test_every_sample_belongs_to_exactly_one_client_and_each_has_two(split):
     assert all((np.diff(part) > 0).all() for part in parts)
 
 
-@settings(deadline=None)
 @given(splits())
 def test_the_same_seed_gives_the_same_partition(split):
     labels, clients, alpha, seed = split

@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -14,7 +14,6 @@ IMAGES = arrays.arrays(
 )
 
 
-@settings(deadline=None)
 @given(IMAGES, st.integers(0, 65535))
 def test_rows_give_back_images_and_labels(images, label):
     labels = np.full(len(images), label, np.int64)
