@@ -2,7 +2,8 @@
 
 Workers come from a forkserver that has imported torch but done no torch work: a fork after
 threaded torch work hangs, and importing it in each costs two seconds. A worker that dies takes one
-task with it, which is tried again. Weight blobs travel through the store, never through the pool.
+task with it, which is tried again; one that dies idle takes pebble's whole pool with it, which is
+made anew. Weight blobs travel through the store, never through the pool.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, InvalidStateError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
@@ -54,13 +59,17 @@ class LocalFleet:
         os.environ["OMP_NUM_THREADS"] = "1"
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["fednas.fleet._work", "torch._dynamo"])
-        self._pool = ProcessPool(
+        _start_forkserver()
+        self._new_pool = partial(
+            ProcessPool,
             max_workers=workers,
             context=context,
             initializer=_begin,
             initargs=(store, layout, os.getpid()),
         )
-        self._running: dict[int, ProcessFuture] = {}
+        self._pool: ProcessPool | None = self._new_pool()
+        self._lock = threading.Lock()
+        self._running: dict[int, ProcessFuture[Result]] = {}
 
     def submit(self, task: Task) -> Pending:
         pending = Pending(task)
@@ -72,39 +81,82 @@ class LocalFleet:
         pending.future.cancel()
         running = self._running.pop(id(pending), None)
         if running is not None:
-            running.cancel()
+            running.cancel()  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        self._pool.stop()
-        self._pool.join()
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            _discard(pool)
 
     def _schedule(self, pending: Pending, deaths: int) -> None:
-        future = self._pool.schedule(_work, args=(pending.task,))
+        future = self._in_pool(pending.task)
+        if future is None:
+            pending.future.cancel()
+            return
         self._running[id(pending)] = future
         future.add_done_callback(partial(self._done, pending, deaths))
 
-    def _done(self, pending: Pending, deaths: int, future: ProcessFuture) -> None:
+    def _in_pool(self, task: Task) -> ProcessFuture[Result] | None:
+        """Its future in a pool that lives; None after `close`."""
+        with self._lock:
+            if self._pool is None:
+                return None
+            try:
+                return self._pool.schedule(_work, args=(task,))
+            except RuntimeError:  # broken: no worker of it was at work when one died
+                broken, self._pool = self._pool, self._new_pool()
+                # By a thread of its own: this one may be a thread of the broken pool.
+                threading.Thread(target=_discard, args=(broken,), daemon=True).start()
+                return self._pool.schedule(_work, args=(task,))
+
+    def _done(self, pending: Pending, deaths: int, future: ProcessFuture[Result]) -> None:
         self._running.pop(id(pending), None)
         if pending.future.done():
             return
+        error: Exception
         try:
-            pending.future.set_result(future.result())
+            result = future.result()
         except CancelledError:
             pending.future.cancel()
-        except ProcessExpired as death:
+            return
+        except (ProcessExpired, BrokenProcessPool) as death:
             if deaths + 1 < DEATHS:
                 self._schedule(pending, deaths + 1)
                 return
-            pending.future.set_exception(
-                DiedInTask(
-                    f"{pending.task.id}: its worker process died {DEATHS} times "
-                    f"(exit code {death.exitcode}); out of memory?"
-                )
+            code = getattr(death, "exitcode", None)
+            error = DiedInTask(
+                f"{pending.task.id}: its worker process died {DEATHS} times "
+                f"(exit code {code}); out of memory?"
             )
-        except FednasError as error:
+        except FednasError as known:
+            error = known
+        except Exception as unknown:
+            error = TaskFailed(f"{pending.task.id}: {unknown!r}")
+        else:
+            with suppress(InvalidStateError):  # cancelled in this moment
+                pending.future.set_result(result)
+            return
+        with suppress(InvalidStateError):
             pending.future.set_exception(error)
-        except Exception as error:
-            pending.future.set_exception(TaskFailed(f"{pending.task.id}: {error!r}"))
+
+
+def _start_forkserver() -> None:
+    """With Ctrl-C blocked, for it and all its children: while it imports torch it would die of it.
+
+    The resource tracker comes first, since its start unblocks the signal.
+    """
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _discard(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()
 
 
 # --- in the worker -----------------------------------------------------------------------------
@@ -124,6 +176,7 @@ class StoreSource:
     def rows(self, digest: str) -> Rows:
         if digest not in self._rows:
             data = Blobs(self.store, self.layout.data)
+            data.check(digest)
             self._rows[digest] = open_rows(data.path(digest) or data.get(digest))
             while len(self._rows) > 64:
                 self._rows.popitem(last=False)

@@ -9,6 +9,7 @@ This module imports torch; only worker processes import it.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ import torch
 from torch import nn
 
 from fednas.data import Rows
-from fednas.errors import TaskFailed
+from fednas.errors import Corrupt, TaskFailed
 from fednas.federation import Task, weighted_mean
 from fednas.models import Architecture, build, decode, encode, initialise, load_vector, to_vector
 from fednas.resources import count_macs
@@ -128,7 +129,12 @@ def _train(task: Task, source: Source) -> Work:
         optimizer=Sgd(**task.params["optimizer"]),
         seed=task.seed,
     )
-    outputs, scalars = _weights(to_vector(module))
+    vector = to_vector(module)
+    if not (math.isfinite(trained.loss) and np.isfinite(vector).all()):
+        raise TaskFailed(
+            f"training diverged (loss {trained.loss:g}); lower the optimizer's learningRate"
+        )
+    outputs, scalars = _weights(vector)
     scalars |= {"samples": trained.samples, "loss": trained.loss}
     return Work(outputs, scalars, weight=len(rows))
 
@@ -192,7 +198,10 @@ def _accept(task: Task, source: Source) -> Work:
     blob = source.upload(task.params["upload"])
     if digest_of(blob) != task.params["digest"]:
         raise TaskFailed("update: its bytes do not have the digest that was reported")
-    vector = decode(blob)
+    try:
+        vector = decode(blob)
+    except Corrupt as error:
+        raise TaskFailed(f"update: {error}") from None
     if vector.size != task.params["elements"]:
         raise TaskFailed(f"update: has {vector.size} numbers, not {task.params['elements']}")
     if not np.isfinite(vector).all():

@@ -116,5 +116,17 @@ class Blobs:
     def path(self, digest: str) -> Path | None:
         return self.store.path(self.key(digest))
 
+    def check(self, digest: str) -> None:
+        """`Corrupt` if the local file of a blob is not what its name says."""
+        path = self.path(digest)
+        if path is None:
+            return
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != digest:
+            raise Corrupt(
+                f"{path}: its bytes are not what its name says; delete the file and run again"
+            )
+
     def delete(self, digest: str) -> None:
         self.store.delete(self.key(digest))
