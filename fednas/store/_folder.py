@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,37 +32,51 @@ class FolderStore:
     def get(self, key: str) -> bytes:
         try:
             return self._path(key).read_bytes()
-        except (FileNotFoundError, IsADirectoryError):
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise NotFound(f"{self.uri(key)}: no such object") from None
+        except OSError as error:
+            raise StoreError(f"{self.uri(key)}: cannot be read: {error.strerror}") from error
 
     def put(self, key: str, data: bytes, *, durable: bool = False) -> None:
         path = self._path(key)
-        temporary = self._write(path, data, durable)
-        os.replace(temporary, path)
-        if durable:
-            _sync_folder(path.parent)
+        with _writing(path):
+            temporary = self._write(path, data, durable)
+            try:
+                os.replace(temporary, path)
+            except OSError:
+                os.unlink(temporary)
+                raise
+            if durable:
+                _sync_folder(path.parent)
 
     def create(self, key: str, data: bytes) -> bool:
         path = self._path(key)
         if path.exists():
             return False
-        temporary = self._write(path, data, durable=True)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        finally:
-            os.unlink(temporary)
-        _sync_folder(path.parent)
+        with _writing(path):
+            temporary = self._write(path, data, durable=True)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            finally:
+                os.unlink(temporary)
+            _sync_folder(path.parent)
         return True
 
     def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        with _writing(self._path(key)):
+            self._path(key).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what killed processes had half written; nobody else may be writing."""
+        for path in self.root.rglob(f"{_TEMPORARY}*"):
+            path.unlink(missing_ok=True)
 
     def list(self, prefix: str) -> Iterator[Entry]:
         folder = self._path(prefix.rpartition("/")[0])
         found = []
-        for parent, _, names in os.walk(folder):
+        for parent, _, names in os.walk(folder, onerror=_unreadable):
             for name in names:
                 path = Path(parent) / name
                 key = path.relative_to(self.root).as_posix()
@@ -82,21 +97,31 @@ class FolderStore:
         return str(self.root / key)
 
     def _write(self, path: Path, data: bytes, durable: bool) -> str:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
-        except OSError as error:
-            raise StoreError(f"{path.parent}: cannot be written: {error.strerror}") from error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
-        except OSError as error:
+        except OSError:
             os.unlink(temporary)
-            raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
+            raise
         return temporary
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _unreadable(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise StoreError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
 def _sync_folder(folder: Path) -> None:

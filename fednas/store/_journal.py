@@ -27,6 +27,17 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
+class _Fields(dict[str, Any]):
+    """A record's contents; a field that it lacks is the store's fault, not the reader's."""
+
+    def __init__(self, fields: Mapping[str, Any], where: str) -> None:
+        super().__init__(fields)
+        self.where = where
+
+    def __missing__(self, field: str) -> Any:
+        raise Corrupt(f"{self.where}: is no journal record: has no {field!r}")
+
+
 @dataclass(frozen=True)
 class Record:
     """One decision: its key, its contents, and seconds since the epoch when it was written."""
@@ -101,4 +112,4 @@ class Journal:
             raise Corrupt(f"{where}: is no journal record") from error
         if version > VERSION:
             raise StoreError(f"{where}: has version {version}; this fednas reads up to {VERSION}")
-        return Record(key, value, time)
+        return Record(key, _Fields(value, where), time)
