@@ -15,13 +15,15 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from fednas.data import Shards, load_dataset, make_shards, shards_key, source_digest
-from fednas.errors import BadInput, DataError, NotFound
+from fednas.errors import BadInput, Corrupt, DataError, NotFound
 from fednas.fleet import LocalFleet, TaskDone, WatchedFleet
 from fednas.models import decode
 from fednas.search import Inputs, Ledger, Rung, View, run_search
@@ -103,10 +105,13 @@ class Result:
         journal = Journal(store, layout.journal)
         journal.refresh()
         self.view = View(journal.records.values())
+        key = f"{layout.ladder}search.json"
         try:
-            self.search = load_spec(json.loads(store.get(f"{layout.ladder}search.json")))
+            self.search = load_spec(json.loads(store.get(key)))
         except NotFound:
             raise DataError(f"{store.uri(layout.ladder)}: no search was run here") from None
+        except ValueError as error:
+            raise Corrupt(f"{store.uri(key)}: is no FederatedSearch: {error}") from None
 
     @property
     def ladder(self) -> list[LadderRung]:
@@ -172,13 +177,14 @@ def run(
     folder = Path(dir) if dir is not None else default_folder(search)
     store, layout = FolderStore(folder.absolute()), Layout()
     with _locked(folder):
+        store.sweep()
         observe = _observations(folder)
 
         def done(event: TaskDone) -> None:
             observe(event)
             on_event(event)
 
-        tracker = _tracker(search, folder, tracking)
+        tracker = _tracker(search, store, tracking)
         workers = workers or os.cpu_count() or 1
         local = LocalFleet(partial(FolderStore, store.root), layout, workers=workers)
         try:
@@ -249,14 +255,26 @@ def local_shards(
             "give a local copy with --data FOLDER"
         )
     key = layout.data + shards_key(search, source_digest(source))
+    blobs = Blobs(store, layout.data)
     try:
-        return Shards.model_validate_json(store.get(key))
-    except NotFound:
+        shards = Shards.model_validate_json(store.get(key))
+    except (NotFound, ValidationError):
         pass
+    else:
+        if _all_there(shards, store, layout):
+            return shards
     dataset = load_dataset(source, search.spec.data.columns)
-    shards = make_shards(search, dataset, Blobs(store, layout.data).put)
+    shards = make_shards(search, dataset, blobs.put)
     store.put(key, canonical_json(shards.model_dump(mode="json")), durable=True)
     return shards
+
+
+def _all_there(shards: Shards, store: Store, layout: Layout) -> bool:
+    there = {entry.key for entry in store.list(layout.data)}
+    blobs = Blobs(store, layout.data)
+    needed = [*shards.clients.values(), shards.validation, shards.calibration]
+    needed += [shards.test] if shards.test is not None else []
+    return all(blobs.key(part.shard) in there for part in needed)
 
 
 def local_weights(search: FederatedSearch) -> bytes:
@@ -277,25 +295,23 @@ def local_weights(search: FederatedSearch) -> bytes:
         ) from None
 
 
-def _tracker(search: FederatedSearch, folder: Path, uri: str | None) -> Tracker | None:
+def _tracker(search: FederatedSearch, store: FolderStore, uri: str | None) -> Tracker | None:
     if uri is None or (not uri and importlib.util.find_spec("mlflow") is None):
         return None
     return Tracker(
-        folder.absolute(),
+        store.root,
         Layout(),
-        uri or mlflow_uri(folder),
+        uri or mlflow_uri(store.root),
         search.spec.tracking.experiment if search.spec.tracking else "fednas",
         search.metadata.name,
-        _search_id(folder),
+        _search_id(store),
     )
 
 
-def _search_id(folder: Path) -> str:
+def _search_id(store: Store) -> str:
     """What names this search wherever its folder is moved to."""
-    path = folder / "search-id"
-    if not path.exists():
-        path.write_text(f"{uuid.uuid4()}\n")
-    return path.read_text().strip()
+    store.create("search-id", f"{uuid.uuid4()}\n".encode())
+    return store.get("search-id").decode().strip()
 
 
 def _draw(result: Result) -> None:
@@ -339,7 +355,7 @@ def _observations(folder: Path) -> Callable[[TaskDone], None]:
             "scalars": event.result.scalars if event.result else {},
             **(event.result.cost.model_dump() if event.result else {}),
         }
-        with path.open("a") as file:
+        with suppress(OSError), path.open("a") as file:  # a full disk stops what matters more
             file.write(json.dumps(line) + "\n")
 
     return observe

@@ -88,11 +88,15 @@ class Watch:
         if last is None:
             return f"starting, {self._tasks} tasks"
         phase = last.get("phase", "deciding")
-        most = self._search.spec.strategy.net_adapt.max_iterations
+        net_adapt = self._search.spec.strategy.net_adapt
+        assert net_adapt is not None, "the only member of this union"
+        most = net_adapt.max_iterations
         return f"iteration {last['iteration']}/{most}, {phase}, {self._tasks} tasks"
 
     def _completed(self) -> float:
-        rungs = [record.value["macs"] for record in self._records if record.key.endswith("/rung")]
+        rungs: list[int] = [
+            record.value["macs"] for record in self._records if record.key.endswith("/rung")
+        ]
         if len(rungs) < 2:
             return 0.0
         return min(1.0, (1 - rungs[-1] / rungs[0]) / (1 - self._search.spec.target.macs.share))

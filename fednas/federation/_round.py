@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fednas.errors import TaskFailed
+from fednas.errors import Corrupt, TaskFailed
 from fednas.federation._task import CLOUD, Fleet, Pending, Result, Task
 from fednas.models import Architecture
 from fednas.seeds import derive_seed
@@ -92,8 +92,11 @@ class Outcome:
 
 
 def quorum_of(share: float, clients: int) -> int:
-    """How many updates close a round at its deadline: max(1, min(ceil(share n), n - 1))."""
-    return max(1, min(math.ceil(share * clients), clients - 1))
+    """How many updates close a round at its deadline: max(1, min(ceil(share n), n - 1)).
+
+    The product is rounded first: in floats 0.28 * 25 is a little above 7.
+    """
+    return max(1, min(math.ceil(round(share * clients, 9)), clients - 1))
 
 
 def trained_samples(samples: int, epochs: float, batch_size: int) -> int:
@@ -118,6 +121,11 @@ class Federation:
         Share of a cohort.
     timeout : float or None
         Seconds from the first task that a worker takes to the end of a round; None waits.
+
+    Attributes
+    ----------
+    last_failure : str
+        Why the last task that failed did; empty if none has.
     """
 
     def __init__(
@@ -142,6 +150,7 @@ class Federation:
         self.calibration = calibration
         self.quorum = quorum
         self.timeout = timeout
+        self.last_failure = ""
 
     async def do(self, task: Task) -> Result:
         """Run one task to its end."""
@@ -150,9 +159,13 @@ class Federation:
     async def play(self, round: Round) -> Outcome:
         """Train, average and evaluate; from the journal what it holds already."""
         aggregated = self.journal.records.get(f"{round.key}-aggregated")
-        if aggregated is not None:
-            return _outcome(aggregated.value)
         closed = self.journal.records.get(f"{round.key}-closed")
+        if aggregated is not None:
+            if closed is None:
+                raise Corrupt(
+                    f"journal: {round.key}-aggregated is there, but no {round.key}-closed"
+                )
+            return _outcome(aggregated.value)
         if closed is None:
             closed = self.journal.record(f"{round.key}-closed", await self._train(round))
         updates = closed.value["updates"]
@@ -242,7 +255,8 @@ class Federation:
             started.append(asyncio.wrap_future(pending.started))
         try:
             if self.timeout is not None:
-                await asyncio.wait([*started, *waiting], return_when=asyncio.FIRST_COMPLETED)
+                signs: list[asyncio.Future[Any]] = [*started, *waiting]
+                await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait(waiting, timeout=self.timeout)
         finally:
             for future, pending in waiting.items():
@@ -254,7 +268,9 @@ class Federation:
                 error = future.exception()
                 if error is None:
                     results[pending.task.client] = future.result()
-                elif not isinstance(error, TaskFailed):
+                elif isinstance(error, TaskFailed):
+                    self.last_failure = str(error)
+                else:
                     raise error
         return results
 

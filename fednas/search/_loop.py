@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from fednas.data import Shards
-from fednas.errors import BadInput, DataError, SearchFailed
+from fednas.errors import BadInput, Corrupt, DataError, SearchFailed
 from fednas.federation import (
     CLOUD,
     Cohort,
@@ -27,7 +30,7 @@ from fednas.federation import (
     longest_processing_time,
     round_robin,
 )
-from fednas.models import Architecture, start_architecture
+from fednas.models import Architecture, decode, start_architecture
 from fednas.search._draw import draw_clients
 from fednas.search._netadapt import net_adapt
 from fednas.search._strategy import (
@@ -44,7 +47,7 @@ from fednas.search._strategy import (
 from fednas.search._view import View
 from fednas.seeds import derive_seed
 from fednas.space import Space
-from fednas.spec import FederatedSearch, clients, differences, identity
+from fednas.spec import FederatedSearch, NetAdapt, clients, differences, identity
 from fednas.store import Blobs, Journal, Layout, Record, Store, canonical_json
 
 __all__ = ["Inputs", "run_search"]
@@ -110,8 +113,8 @@ def run_search(
         timeout=timeout,
         accept_new_numerics=accept_new_numerics,
     )
+    loop.check_identity()
     if "zzz-end" not in journal.records:
-        store.put(f"{layout.ladder}search.json", canonical_json(search.to_dict()))
         asyncio.run(loop.run())
     view = View(journal.records.values())
     if view.end is not None and view.end["failed"]:
@@ -151,12 +154,16 @@ class _Search:
     groups: tuple[tuple[str, ...], ...] = field(init=False)
     federation: Federation = field(init=False)
 
+    @property
+    def settings(self) -> NetAdapt:
+        chosen = self.search.spec.strategy.net_adapt
+        assert chosen is not None, "the only member of this union"
+        return chosen
+
     async def run(self) -> None:
         try:
             problem, start = await self._start()
-            ending = await self._drive(
-                net_adapt(self.search.spec.strategy.net_adapt, problem, start)
-            )
+            ending = await self._drive(net_adapt(self.settings, problem, start))
         except SearchFailed as failure:
             ending = Ending(failure.reason, str(failure), failed=True)
         view = View(self.journal.records.values())
@@ -176,7 +183,6 @@ class _Search:
 
     async def _start(self) -> tuple[Problem, Outcome]:
         spec = self.search.spec
-        self._check_identity()
         self.shards = self.inputs.shards()
         channels, size, _ = self.shards.input
         network = start_architecture(
@@ -209,8 +215,10 @@ class _Search:
         self.space = Space.from_json(self.blobs.get(self.space_digest))
         numerics = json.loads(self.blobs.get(traced.outputs["numerics"]))
         self.groups = self._make_groups()
+        start_weights = self._start_weights(network)
         self._record_start(network, numerics)
-        outcome = await self._trained(network)
+        self.store.put(f"{self.layout.ladder}search.json", canonical_json(self.search.to_dict()))
+        outcome = await self._trained(network, start_weights)
         await self._rung(0, 0, "", network, outcome)
         chance = 1 / self.shards.classes
         if outcome.accuracy < UNTRAINED * chance:
@@ -230,7 +238,8 @@ class _Search:
         )
         return problem, outcome
 
-    def _check_identity(self) -> None:
+    def check_identity(self) -> None:
+        """`BadInput` if the journal was begun with another spec."""
         started = self.journal.records.get("000-start")
         if started is None:
             return
@@ -244,7 +253,7 @@ class _Search:
     def _make_groups(self) -> tuple[tuple[str, ...], ...]:
         spec = self.search.spec
         samples = {name: shard.samples for name, shard in self.shards.clients.items()}
-        count = spec.strategy.net_adapt.client_groups or default_group_count(
+        count = self.settings.client_groups or default_group_count(
             len(self.space.groups), len(samples)
         )
         if spec.data.partition.iid is not None:
@@ -294,14 +303,40 @@ class _Search:
             },
         )
 
-    async def _trained(self, network: Architecture) -> Outcome:
+    def _start_weights(self, network: Architecture) -> str | None:
+        """The sha256 of the weights that the spec names, checked before anything is recorded."""
+        path = self.search.spec.model.initial.weights
+        if path is None:
+            return None
+        done = self.journal.records.get("000-initial/00-aggregated")
+        if done is not None:
+            return str(done.value["weights"])
+        blob = self.inputs.weights()
+        wrong = None
+        try:
+            vector = decode(blob)
+        except Corrupt as error:
+            wrong = str(error)
+        else:
+            size = sum(math.prod(shape) for shape in self.space.shapes(network.widths).values())
+            if vector.size != size:
+                wrong = f"holds {vector.size} numbers; this network has {size}"
+            elif not np.isfinite(vector).all():
+                wrong = "holds NaN or infinity"
+        if wrong is not None:
+            raise DataError(
+                f"spec.model.initial.weights: {path}: {wrong}; must be a rung-NN.safetensors of "
+                "the same network"
+            )
+        return self.blobs.put(blob, durable=True)
+
+    async def _trained(self, network: Architecture, weights: str | None) -> Outcome:
         """The starting network: from weights, or by federated averaging from scratch."""
         spec = self.search.spec
         labels = {"iteration": 0, "phase": "initial", "candidate": "", "round": 0}
         training = spec.model.initial.training
         if training is None:
-            done = self.journal.records.get("000-initial/00-aggregated")
-            weights = done.value["weights"] if done else self.blobs.put(self.inputs.weights())
+            assert weights is not None
             return await self.federation.evaluate("000-initial/00", labels, network, weights)
         initial = await self.federation.do(
             Task(
@@ -334,9 +369,11 @@ class _Search:
                 )
             )
             if outcome.failed:
+                why = self.federation.last_failure
                 raise SearchFailed(
                     "QuorumMissed",
-                    f"round {number} of the initial training had no quorum on three cohorts",
+                    f"round {number} of the initial training had no quorum on three cohorts"
+                    + (f"; last: {why}" if why else ""),
                 )
         return outcome
 

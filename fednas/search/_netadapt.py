@@ -45,8 +45,9 @@ def net_adapt(settings: NetAdapt, problem: Problem, start: Outcome) -> Strategy:
     space = problem.space
     full = space.macs(problem.architecture.widths)
     step = settings.filter_step or default_filter_step(problem.architecture.widths)
-    rounds = settings.rounds.constant
-    keep = settings.early_drop.top_k.keep
+    rounds, top = settings.rounds.constant, settings.early_drop.top_k
+    assert rounds is not None, "the only member of this union"
+    assert top is not None, "the only member of this union"
     network, outcome, macs = problem.architecture, start, full
 
     for iteration in range(1, settings.max_iterations + 1):
@@ -62,14 +63,14 @@ def net_adapt(settings: NetAdapt, problem: Problem, start: Outcome) -> Strategy:
         )
         best, last = dict(outcomes), dict(outcomes)
         for round in range(1, rounds.pre + 1):
-            last = yield _rounds(problem, iteration, "pre", round, candidates, last)
+            last |= yield _rounds(problem, iteration, "pre", round, candidates, last)
             best = _best(best, last)
 
-        ranked, kept = top_k(candidates, best, keep)
+        ranked, kept = top_k(candidates, best, top.keep)
         yield Decision(iteration, "dropped", ranked)
         last = {candidate.name: best[candidate.name] for candidate in kept}
         for round in range(1, rounds.post + 1):
-            last = yield _rounds(problem, iteration, "post", round, kept, last)
+            last |= yield _rounds(problem, iteration, "post", round, kept, last)
             best = _best(best, last)
 
         kept = tuple(candidate for candidate in kept if not best[candidate.name].failed)

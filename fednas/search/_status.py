@@ -44,7 +44,9 @@ def status_of(
     total = sum(device.clients for device in search.spec.device_classes)
     share = view.ladder[-1].share if view.ladder else 1.0
     target = search.spec.target.macs.share
-    most = search.spec.strategy.net_adapt.max_iterations
+    net_adapt = search.spec.strategy.net_adapt
+    assert net_adapt is not None, "the only member of this union"
+    most = net_adapt.max_iterations
     factors = view.ledger.factors
     cheaper = f"{factors['total']:.1f}" if factors else None
     best = max(view.ladder, key=lambda rung: rung.accuracy, default=None)

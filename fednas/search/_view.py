@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from fednas.errors import Corrupt
 from fednas.models import Architecture
 from fednas.search._ledger import Ledger, make_ledger
 from fednas.spec import FederatedSearch
@@ -65,6 +66,8 @@ class View:
     def ladder(self) -> list[Rung]:
         """The rungs in order; each smaller than the one before."""
         values = self._values("/rung")
+        if [value["rung"] for value in values] != list(range(len(values))):
+            raise Corrupt(f"journal: a rung is missing; has {[v['rung'] for v in values]}")
         return [
             Rung(
                 rung=value["rung"],
@@ -107,6 +110,10 @@ class View:
         rows = []
         for dropped in self._values("/dropped"):
             iteration = dropped["iteration"]
+            if f"{iteration:03}/generated" not in self.records:
+                raise Corrupt(
+                    f"journal: {iteration:03}/dropped is there, but no {iteration:03}/generated"
+                )
             generated = self.records[f"{iteration:03}/generated"].value["candidates"]
             layers = {candidate["candidate"]: candidate for candidate in generated}
             winner = self.records.get(f"{iteration:03}/winner")
@@ -114,7 +121,9 @@ class View:
             for ranked in dropped["ranking"]:
                 name = ranked["candidate"]
                 won = winner is not None and winner.value["winner"] == name
-                fate = "failed" if ranked["failed"] else "kept" if ranked["kept"] else "dropped"
+                lost = ranked["kept"] and bool(final) and name not in final
+                failed = ranked["failed"] or lost
+                fate = "failed" if failed else "kept" if ranked["kept"] else "dropped"
                 rows.append(
                     {
                         "iteration": iteration,

@@ -1,0 +1,192 @@
+"""A toy network of four layers whose work is done by numpy: a search without torch.
+
+Layer i has ``w[i]`` filters of 3 numbers; MACs are ``w0*w1 + w1*w2 + w2*w3 + 10*w3``. Training
+moves the weights by noise from the task's seed, evaluation reads an accuracy off their digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fednas.data import load_dataset, make_shards
+from fednas.federation import Pending, Result, Task, weighted_mean
+from fednas.models import Architecture, decode, encode, start_architecture
+from fednas.resources import Terms
+from fednas.search import Inputs, View, run_search
+from fednas.space import Group, Slice, Space, derive
+from fednas.spec import FederatedSearch, load_spec
+from fednas.store import Blobs, Layout, Record, Store, canonical_json, digest_of
+
+DIGITS = load_dataset("digits")
+LAYERS = ("conv0", "conv1", "conv2", "conv3")
+
+
+def search(*overrides: str, **changes: Any) -> FederatedSearch:
+    """Twelve clients in four groups, three iterations; ``changes`` go into netAdapt."""
+    net_adapt = {
+        "maxIterations": 3,
+        "firstStep": 0.2,
+        "stepDecay": 0.9,
+        "filterStep": 1,
+        "clientGroups": 4,
+        "rounds": {"constant": {"pre": 1, "post": 1}},
+        "earlyDrop": {"topK": {"keep": 2}},
+    }
+    return load_spec(
+        {
+            "apiVersion": "fednas.dev/v1alpha1",
+            "kind": "FederatedSearch",
+            "metadata": {"name": "toy"},
+            "spec": {
+                "model": {
+                    "name": "cnn",
+                    "args": {"widthMultiplier": 0.5},
+                    "initial": {"training": {"rounds": 2, "clientsPerRound": 3}},
+                },
+                "data": {"source": "digits"},
+                "target": {"macs": {"share": 0.5}},
+                "strategy": {"netAdapt": net_adapt | changes},
+                "training": {"batchSize": 32},
+                "deviceClasses": [
+                    {"name": "phone", "clients": 8},
+                    {"name": "hub", "clients": 4, "budget": {"macs": {"share": 0.9}}},
+                ],
+            },
+        },
+        overrides,
+    )
+
+
+def network(*widths: int) -> Architecture:
+    start = start_architecture("cnn", channels=1, size=8, classes=10, width_multiplier=0.5)
+    return start.with_widths(widths) if widths else start
+
+
+def space(start: Architecture | None = None) -> Space:
+    start = start or network()
+    return Space(
+        start=start,
+        tensors=tuple(
+            (f"{name}.weight", (width, 3)) for name, width in zip(LAYERS, start.widths, strict=True)
+        ),
+        groups=tuple(
+            Group(
+                name=name,
+                choice=index,
+                width=width,
+                slices=(Slice(tensor=f"{name}.weight", dim=0),),
+                producers=(f"{name}.weight",),
+            )
+            for index, (name, width) in enumerate(zip(LAYERS, start.widths, strict=True))
+        ),
+        macs_terms=Terms.collect([(1, (0, 1)), (1, (1, 2)), (1, (2, 3)), (10, (3,))]),
+        params_terms=Terms.collect([(3, (index,)) for index in range(4)]),
+    )
+
+
+class ToyFleet:
+    """Does every task at once, in this thread; ``before`` may raise to stand for a kill,
+    ``failing`` for the task's own failure. No accuracy is below ``worst`` of 100."""
+
+    def __init__(
+        self,
+        store: Store,
+        layout: Layout,
+        before: Callable[[Task], None] = lambda task: None,
+        *,
+        failing: Callable[[Task], None] = lambda task: None,
+        worst: int = 60,
+        numerics: str = "toy 1",
+    ) -> None:
+        self.blobs = Blobs(store, layout.blobs)
+        self.before = before
+        self.failing = failing
+        self.worst = worst
+        self.numerics = numerics
+        self.done: list[str] = []
+
+    def submit(self, task: Task) -> Pending:
+        self.before(task)
+        pending = Pending(task)
+        pending.started.set_result(0.0)
+        try:
+            self.failing(task)
+            pending.future.set_result(self._do(task))
+        except Exception as error:
+            pending.future.set_exception(error)
+        self.done.append(task.id)
+        return pending
+
+    def cancel(self, pending: Pending) -> None:
+        pending.future.cancel()
+
+    def close(self) -> None:
+        pass
+
+    def _do(self, task: Task) -> Result:
+        inputs = {name: self.blobs.get(digest) for name, digest in task.inputs.items()}
+        if task.kind == "trace":
+            start = Architecture.model_validate(task.params["architecture"])
+            numerics = canonical_json({"numpy": self.numerics})
+            return self._result(space=space(start).to_json(), numerics=numerics)
+        if task.kind == "initialise":
+            widths = Architecture.model_validate(task.params["architecture"]).widths
+            vector = np.random.default_rng(task.seed).random(3 * sum(widths), np.float32)
+        elif task.kind == "derive":
+            vector = derive(
+                Space.from_json(inputs["space"]),
+                Architecture.model_validate(task.params["parent"]),
+                decode(inputs["weights"]),
+                Architecture.model_validate(task.params["child"]),
+            )
+        elif task.kind == "train":
+            vector = decode(inputs["weights"])
+            vector += np.random.default_rng(task.seed).random(vector.size, np.float32)
+        elif task.kind == "evaluate":
+            vector = decode(inputs["weights"])
+        else:
+            shares = task.params["weights"]
+            vector = weighted_mean((decode(inputs[c]), shares[c]) for c in sorted(inputs))
+        blob = encode(vector)
+        luck = int(digest_of(blob)[:6], 16) % 30
+        scalars = {
+            "bytes": len(blob),
+            "loss": luck / 10,
+            "correct": self.worst + luck,
+            "total": 100,
+        }
+        return self._result(scalars, weights=blob)
+
+    def _result(self, scalars: dict[str, float] | None = None, **outputs: bytes) -> Result:
+        names = {name: self.blobs.put(blob) for name, blob in outputs.items()}
+        return Result(outputs=names, scalars=scalars or {})
+
+
+def run(
+    spec: FederatedSearch,
+    store: Store,
+    *,
+    before: Callable[[Task], None] = lambda task: None,
+    on_record: Callable[[Record], None] = lambda record: None,
+    weights: Callable[[], bytes] = bytes,
+    accept_new_numerics: bool = False,
+    **fleet: Any,
+) -> View:
+    """Run a search on the toy fleet, or go on with it."""
+    layout = Layout()
+    return run_search(
+        spec,
+        store=store,
+        layout=layout,
+        fleet=ToyFleet(store, layout, before, **fleet),
+        inputs=Inputs(
+            shards=lambda: make_shards(spec, DIGITS, Blobs(store, layout.data).put),
+            weights=weights,
+        ),
+        timeout=None,
+        on_record=on_record,
+        accept_new_numerics=accept_new_numerics,
+    )
