@@ -41,6 +41,9 @@ __all__ = ["Coordinator"]
 PATIENT_SECONDS = 30.0
 """How long clients may be missing before the status says so."""
 
+URL_SECONDS = 900.0
+"""How much longer than a round a signed URL lives."""
+
 log = structlog.get_logger("fednas.coordinator")
 
 
@@ -143,7 +146,12 @@ class Coordinator:
             store.open_bucket()
             pool = LocalFleet(config.open, self._layout, workers=self._workers)
             self._track(search, config)
-            self.fleet.open(store, self._layout, pool)
+            self.fleet.open(
+                store,
+                self._layout,
+                pool,
+                url_seconds=search.spec.federation.round_timeout_seconds + URL_SECONDS,
+            )
             self._store = store
         self._degraded = None
         view = run_search(

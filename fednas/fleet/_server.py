@@ -34,7 +34,8 @@ from fednas.fleet._protocol import (
     Register,
     Registered,
 )
-from fednas.fleet._remote import HEARTBEAT_SECONDS, RemoteFleet, Session
+from fednas.fleet._remote import HEARTBEAT_SECONDS, RemoteFleet
+from fednas.fleet._sessions import Session
 
 __all__ = ["OPERATOR", "Server", "create_app"]
 
@@ -101,7 +102,7 @@ def create_app(
             raise _Refused(403, "Forbidden", f"the token is not of class {device_class}")
 
     def session_of(session_id: str, role: str) -> Session:
-        session = fleet.session(session_id)
+        session = fleet.sessions.find(session_id)
         if session is None:
             raise _Refused(409, "Unregistered", "no such session; register again")
         of_class(role, session.device_class)
@@ -243,9 +244,12 @@ class _BodyLimit:
             await self._app(scope, receive, send)
             return
         body, problem = b"", None
+        lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+        if lengths and (not lengths[0].isdigit() or int(lengths[0]) > MAX_BODY):
+            problem = (413, "BodyTooLarge", f"more than {MAX_BODY} bytes")
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                more = True
+                more = problem is None
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":

@@ -372,6 +372,9 @@ class MinioStore:
     def _mapped(self, key: str, code: str, message: str) -> StoreError:
         if code in ("NoSuchKey", "ResourceNotFound"):
             return NotFound(f"{self.uri(key)}: no such object")
+        if code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+            where = f"{self.config.endpoint} refuses these credentials for {self.uri(key)}"
+            return StoreError(f"{where} ({code}: {message})")
         return StoreError(f"{self.uri(key)}: {code}: {message}")
 
 

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import yaml
@@ -33,18 +33,25 @@ class Line:
         self.minio = minio
         self.bucket = bucket
         self.url = f"http://127.0.0.1:{free_port()}"
-        search = yaml.safe_load(SMALL.read_text())
-        search["spec"]["storage"] = {
-            "endpoint": bucket.endpoint,
-            "bucket": bucket.bucket,
-            "secretName": "unused-here",
-        }
+        self.token = "none"
         self.file = folder / "search.yaml"
-        self.file.write_text(yaml.safe_dump(search))
+        where = {"endpoint": bucket.endpoint, "bucket": bucket.bucket, "secretName": "unused"}
+        self.spec(storage=where)
         self._stack = ExitStack()
 
-    def coordinator(self) -> subprocess.Popen[bytes]:
-        command = [*FEDNAS, "coordinate", str(self.file), "--search-id", SEARCH_ID]
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def spec(self, **changes: Any) -> None:
+        search = yaml.safe_load(SMALL.read_text())
+        search["spec"] |= changes
+        self.file.write_text(yaml.safe_dump(search))
+
+    def coordinator(self, *options: str) -> subprocess.Popen[bytes]:
+        command = [*FEDNAS, "coordinate", str(self.file), "--search-id", SEARCH_ID, *options]
         command += ["--listen", self.url.removeprefix("http://"), "--workers", "1"]
         return self._start(command, "coordinator", self.minio.env)
 
@@ -59,8 +66,10 @@ class Line:
         return [self.client(device_class, name) for name, device_class in names.items()]
 
     def status(self) -> dict[str, Any] | None:
+        request = urllib.request.Request(f"{self.url}/v1/status")
+        request.add_header("Authorization", f"Bearer {self.token}")
         try:
-            with urllib.request.urlopen(f"{self.url}/v1/status", timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=5) as answer:
                 return dict(json.load(answer))
         except OSError:
             return None
@@ -82,18 +91,14 @@ class Line:
         rows = json.loads(self.bucket.open().get(f"{Layout(SEARCH_ID).ladder}ladder.json"))
         return [(r["rung"], r["accuracy"], r["macs"], r["params"], r["sha256"]) for r in rows]
 
-    def close(self) -> None:
-        self._stack.close()
-
     def _start(self, command: list[str], name: str, env: dict[str, str]) -> Any:
         return self._stack.enter_context(process(command, self.folder / f"{name}.log", env))
 
 
 @pytest.fixture
 def line(tmp_path: Path, minio: Minio, bucket: MinioConfig) -> Iterator[Line]:
-    made = Line(tmp_path, minio, bucket)
-    yield made
-    made.close()
+    with Line(tmp_path, minio, bucket) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

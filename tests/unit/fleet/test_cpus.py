@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from fednas.fleet import available_cpus, cpu_quota
+
+
+def group(root: Path, own: str, files: dict[str, str]) -> Path:
+    for name, text in {"proc/self/cgroup": own, **files}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "quota"),
+    [
+        ("0::/", {"sys/fs/cgroup/cpu.max": "50000 100000"}, 0.5),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "max 100000"}, math.inf),
+        ("0::/", {}, math.inf),
+        # Nested: the least on the way up holds.
+        (
+            "0::/kubepods/pod1",
+            {
+                "sys/fs/cgroup/kubepods/pod1/cpu.max": "300000 100000",
+                "sys/fs/cgroup/kubepods/cpu.max": "200000 100000",
+            },
+            2.0,
+        ),
+        # In a container of version 1 the own path is not mounted, the mount is the group.
+        (
+            "4:memory:/x\n3:cpu,cpuacct:/kubepods/pod1\n0::/",
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "150000",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            1.5,
+        ),
+        (
+            "3:cpu:/",
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            math.inf,
+        ),
+    ],
+)
+def test_the_quota_of_both_versions_of_control_groups(
+    tmp_path: Path, own: str, files: dict[str, str], quota: float
+) -> None:
+    assert cpu_quota(group(tmp_path, own, files)) == quota
+
+
+def test_half_a_cpu_is_one_worker(tmp_path: Path) -> None:
+    group(tmp_path, "0::/", {"sys/fs/cgroup/cpu.max": "50000 100000"})
+    assert available_cpus(tmp_path) == 1
+
+
+def test_no_more_workers_than_the_affinity_allows(tmp_path: Path) -> None:
+    group(tmp_path, "0::/", {"sys/fs/cgroup/cpu.max": "100000000 100000"})
+    assert 1 <= available_cpus(tmp_path) < 1000

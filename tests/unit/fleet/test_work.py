@@ -1,0 +1,195 @@
+"""The kinds of work, one by one, with torch in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fednas.data import encode_rows, load_dataset, open_rows
+from fednas.errors import Corrupt, TaskFailed
+from fednas.federation import Task, trained_samples, weighted_mean
+from fednas.fleet._work import KINDS, Work, execute, numerics
+from fednas.models import decode, encode, start_architecture
+from fednas.space import Space
+from fednas.store import digest_of
+
+NETWORK = start_architecture("cnn", channels=1, size=8, classes=10, width_multiplier=0.25)
+DIGITS = load_dataset("digits")
+SGD = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.0}
+
+
+class MemorySource:
+    def __init__(self, *blobs: bytes) -> None:
+        self.blobs = {digest_of(blob): blob for blob in blobs}
+
+    def blob(self, digest: str) -> bytes:
+        return self.blobs[digest]
+
+    def rows(self, digest: str) -> Any:
+        return open_rows(self.blobs[digest])
+
+    def upload(self, key: str) -> bytes:
+        return self.blobs[key]
+
+
+def task(kind: str, **fields: Any) -> Task:
+    return Task(id=f"1/{kind}", kind=kind, client="c", **fields)
+
+
+def shard(count: int, start: int = 0) -> bytes:
+    chosen = slice(start, start + count)
+    return encode_rows(DIGITS.images[chosen], DIGITS.labels[chosen])
+
+
+@pytest.fixture(scope="module")
+def weights() -> bytes:
+    made = execute(
+        task("initialise", params={"architecture": NETWORK.model_dump()}), MemorySource()
+    )
+    return made.outputs["weights"]
+
+
+def trained(weights: bytes, rows: bytes, seed: int = 1, **changes: Any) -> Work:
+    params = {
+        "architecture": NETWORK.model_dump(),
+        "epochs": 1.5,
+        "batch_size": 16,
+        "optimizer": SGD | changes,
+    }
+    return execute(
+        task(
+            "train",
+            inputs={"weights": digest_of(weights)},
+            data={"shard": digest_of(rows)},
+            params=params,
+            seed=seed,
+        ),
+        MemorySource(weights, rows),
+    )
+
+
+def test_training_gives_new_weights_and_weighs_by_samples(weights: bytes) -> None:
+    work = trained(weights, shard(40))
+    assert decode(work.outputs["weights"]).size == decode(weights).size
+    assert work.outputs["weights"] != weights
+    assert work.weight == 40
+    assert work.scalars["samples"] == trained_samples(40, 1.5, 16)
+    assert work.scalars["bytes"] == len(work.outputs["weights"])
+
+
+def test_the_same_task_gives_the_same_bits_and_another_seed_others(weights: bytes) -> None:
+    rows = shard(40)
+    assert trained(weights, rows).outputs == trained(weights, rows).outputs
+    assert trained(weights, rows).outputs != trained(weights, rows, seed=2).outputs
+
+
+def test_training_that_diverges_gives_no_update(weights: bytes) -> None:
+    with pytest.raises(TaskFailed, match="training diverged.*lower the optimizer's learningRate"):
+        trained(weights, shard(60), learning_rate=1e12)
+
+
+def test_evaluation_counts_and_recalibrates_only_where_asked(weights: bytes) -> None:
+    rows = shard(50)
+    given = {
+        "inputs": {"weights": digest_of(weights)},
+        "params": {"architecture": NETWORK.model_dump()},
+    }
+    source = MemorySource(weights, rows)
+    plain = execute(task("evaluate", data={"shard": digest_of(rows)}, **given), source)
+    assert plain.outputs == {}
+    assert 0 <= plain.scalars["correct"] <= plain.scalars["total"] == 50
+    both = {"shard": digest_of(rows), "calibration": digest_of(rows)}
+    calibrated = execute(task("evaluate", data=both, **given), source)
+    assert decode(calibrated.outputs["weights"]).size == decode(weights).size
+
+
+def test_the_aggregate_is_the_mean_in_the_order_of_clients(weights: bytes) -> None:
+    a, b = decode(weights), decode(weights) + np.float32(1)
+    blobs = {"z": encode(a), "b": encode(b)}
+    work = execute(
+        task(
+            "aggregate",
+            inputs={client: digest_of(blob) for client, blob in blobs.items()},
+            params={"weights": {"z": 1, "b": 3}},
+        ),
+        MemorySource(*blobs.values()),
+    )
+    expected = weighted_mean([(b, 3), (a, 1)])
+    assert decode(work.outputs["weights"]).tobytes() == expected.tobytes()
+
+
+def test_a_traced_space_cuts_weights_for_its_children(weights: bytes) -> None:
+    traced = execute(task("trace", params={"architecture": NETWORK.model_dump()}), MemorySource())
+    assert set(numerics()) == {"torch", "cpu", "onednn", "numpy"}
+    space = Space.from_json(traced.outputs["space"])
+    child = NETWORK.with_widths((8, 4, 8, 8))
+    work = execute(
+        task(
+            "derive",
+            inputs={"weights": digest_of(weights), "space": digest_of(traced.outputs["space"])},
+            params={"parent": NETWORK.model_dump(), "child": child.model_dump()},
+        ),
+        MemorySource(weights, traced.outputs["space"]),
+    )
+    assert 0 < decode(work.outputs["weights"]).size < decode(weights).size
+
+
+# --- uploads of clients --------------------------------------------------------------------------
+
+
+def accepted(upload: bytes, *, digest: str | None = None, elements: int = 3) -> Work:
+    params = {
+        "upload": digest_of(upload),
+        "digest": digest or digest_of(upload),
+        "elements": elements,
+    }
+    return execute(task("accept", params=params), MemorySource(upload))
+
+
+def vector(*values: float) -> bytes:
+    return encode(np.array(values, np.float32))
+
+
+def test_a_right_update_is_accepted_as_it_is() -> None:
+    blob = vector(1, 2, 3)
+    assert accepted(blob).outputs == {"weights": blob}
+
+
+@pytest.mark.parametrize(
+    ("upload", "changes", "wrong"),
+    [
+        (vector(1, 2, 3), {"digest": "0" * 64}, "digest that was reported"),
+        (vector(1, 2), {}, "has 2 numbers, not 3"),
+        (vector(1, 2, 3, 4), {}, "has 4 numbers, not 3"),
+        (vector(1, float("nan"), 3), {}, "NaN or infinity"),
+        (vector(1, float("-inf"), 3), {}, "NaN or infinity"),
+        (vector(1, 2, 3)[:-1], {}, "not safetensors"),
+        (b"", {}, "not safetensors"),
+        (b"\x80\x04N.", {}, "not safetensors"),
+    ],
+)
+def test_a_wrong_update_is_the_client_s_failure(
+    upload: bytes, changes: dict[str, Any], wrong: str
+) -> None:
+    with pytest.raises(TaskFailed, match=wrong):
+        accepted(upload, **changes)
+
+
+def test_damaged_inputs_are_corrupt_and_not_a_client_s_failure(weights: bytes) -> None:
+    with pytest.raises(Corrupt):
+        trained(weights[:-9], shard(10))
+    with pytest.raises(Corrupt):
+        trained(weights, shard(10)[:-9])
+
+
+def test_an_unknown_kind_is_named_with_the_known_ones() -> None:
+    with pytest.raises(TaskFailed, match="kind 'gradients': unknown; .* aggregate, derive"):
+        execute(task("gradients"), MemorySource())
+    assert "train" in KINDS
+
+
+def test_a_kind_without_its_parameter_says_which() -> None:
+    with pytest.raises(KeyError, match="upload"):
+        execute(task("accept"), MemorySource())
