@@ -174,7 +174,7 @@ class Mlflow:
                 start_new_session=True,
                 cwd=self.folder,
             )  # fmt: skip
-        wait_for(f"{self.uri}/health", seconds=90, child=self._child, log=log)
+        wait_for(f"{self.uri}/health", seconds=300, child=self._child, log=log)
 
     def stop(self, *signals: int) -> None:
         if self._child is not None:

@@ -34,7 +34,7 @@ def main() -> int:
     config = json.loads(sys.stdin.readline())
     closing = threading.Event()
     threading.Thread(target=_watch, args=(closing,), daemon=True).start()
-    os.nice(10)  # the search comes first
+    os.nice(5)  # the search comes first
     _quieten()
     if config["uri"].startswith("sqlite:"):
         os.chdir(Path(config["uri"].removeprefix("sqlite:///")).parent)
@@ -42,7 +42,7 @@ def main() -> int:
         exporter = _make(config, open_store(config["store"]))
         _export(exporter, closing, config["poll"])
     except ImportError as error:
-        _say({"error": f"{error}; pip install 'fednas[tracking]'"})
+        _say({"error": f"{error}; pip install 'fednas[train,tracking]'"})
         return NOT_INSTALLED
     return 0
 

@@ -55,8 +55,7 @@ def figure(view: View, search: FederatedSearch, *, format: Literal["png", "svg"]
         _draw_ladder(axes, view, unit)
         _draw_budgets(axes, view, search, unit)
         axes.set_title(_title(view, search), loc="left", pad=10)
-        handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles, labels, loc="lower right", edgecolor="none", framealpha=0.9)
+        drawing.legend(loc="outside lower center", ncols=3, frameon=False)
         buffer = io.BytesIO()
         metadata = {"Date": None} if format == "svg" else {"Software": None}
         drawing.savefig(buffer, format=format, dpi=200, metadata=metadata)
@@ -87,7 +86,9 @@ def _frame(axes: Axes, view: View, search: FederatedSearch, unit: float, name: s
     shown += [share * full for share in _budgets(search)]
     margin = 0.06 * (full - min(shown) or full)
     axes.set_xlim(min(shown) - margin, full + margin)
-    axes.set_ylim(*_heights(view))
+    low, high = _heights(view)
+    axes.set_ylim(low, high)
+    axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= min(high, 100)])
     axes.set_xlabel(f"forward pass of one sample ({name})")
     axes.set_ylabel("accuracy (%)")
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
@@ -105,8 +106,8 @@ def _heights(view: View) -> tuple[float, float]:
     top, bottom = max([*ladder, *others]), min(ladder)
     room = max(2.0, top - bottom)
     low = max(bottom - room, min([bottom, *others]))
-    margin = 0.08 * max(1.0, top - low)
-    return max(0.0, low - margin), min(100.0 + margin / 2, top + margin)
+    height = max(1.0, top - low)
+    return max(0.0, low - 0.08 * height), top + 0.16 * height  # the classes' names stand on top
 
 
 def _draw_candidates(axes: Axes, view: View, unit: float) -> None:
@@ -115,7 +116,7 @@ def _draw_candidates(axes: Axes, view: View, unit: float) -> None:
     edge = low + 0.02 * (high - low)
     kinds: tuple[tuple[set[str], str, float, str], ...] = (
         ({"dropped", "failed"}, _DROPPED, 0.45, "dropped candidates"),
-        ({"kept"}, _SURVIVOR, 0.7, "candidates that lost at the end"),
+        ({"kept"}, _SURVIVOR, 0.8, "kept candidates that lost"),
     )
     for outcomes, colour, alpha, label in kinds:
         rows = [row for row in view.decisions if row["outcome"] in outcomes]
@@ -130,7 +131,10 @@ def _draw_candidates(axes: Axes, view: View, unit: float) -> None:
                 **style,
             )
         below = [row["macs"] / unit for row in rows if 100 * row["accuracy"] < edge]
-        axes.scatter(below, [edge] * len(below), s=18, marker="v", **style)
+        if below:
+            axes.scatter(
+                below, [edge] * len(below), s=18, marker="v", label="below the frame", **style
+            )
 
 
 def _draw_ladder(axes: Axes, view: View, unit: float) -> None:

@@ -147,7 +147,8 @@ class Tracker:
                 if self._closing.is_set():
                     break
                 self._process = process = _start(self._config)
-            self._listen(process.stdout)
+            with suppress(BrokenPipeError), process:
+                self._listen(process.stdout)
             code = process.wait()
             if self._finished or code == _NOT_INSTALLED:
                 break

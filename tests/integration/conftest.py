@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from fednas.store import MinioConfig
-from tests.servers import Minio, minio_server
+from tests.servers import Minio, Mlflow, minio_server, mlflow_server
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +24,11 @@ def bucket(minio: Minio) -> MinioConfig:
     config = MinioConfig(minio.endpoint, f"test-{secrets.token_hex(6)}", minio.user, minio.password)
     config.open().open_bucket()
     return config
+
+
+@pytest.fixture(scope="session")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
+    """One MLflow server for all tests that do not take it away."""
+    pytest.importorskip("mlflow")
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
