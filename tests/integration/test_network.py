@@ -115,9 +115,9 @@ def test_the_ladder_over_the_network_is_that_of_a_local_run(
 ) -> None:
     line.coordinator()
     clients = line.clients()
+    line.wait(lambda status: status["status"]["clients"] == {"available": 12, "total": 12})
     status = line.wait(lambda status: status["over"])
     assert not status["failed"], status
-    assert status["status"]["clients"] == {"available": 12, "total": 12}
     assert line.ladder() == expected
     assert [child.wait(10) for child in clients] == [0, 0, 0, 0]
 
