@@ -86,7 +86,7 @@ def _container(who: str, container: Object, now: datetime) -> Iterator[Problem]:
             "OOMKilled",
             f"{who}: killed for want of memory; raise resources.limits.memory of the class",
         )
-    elif reason == "CrashLoopBackOff":
+    elif reason == "CrashLoopBackOff" or (state.get("terminated") or {}).get("exitCode"):
         lines = str(ended.get("message") or "").strip().splitlines() or [""]
         yield Problem(
             "CrashLoop",

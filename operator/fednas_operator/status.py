@@ -47,7 +47,8 @@ def next_status(world: World, verdict: FederatedSearch | Refused) -> dict[str, A
     """
     status = {key: value for key, value in world.status.items() if key in _REPORTED}
     reported = _reported(world)
-    status |= {key: value for key, value in reported.items() if key in _REPORTED}
+    news = {"trackingRunID"} if world.terminal else _REPORTED  # figures stand when it is over
+    status |= {key: value for key, value in reported.items() if key in news}
     started = world.status.get("startTime")
     if started is None and isinstance(verdict, FederatedSearch) and not _unstarted(world):
         born = world.config_map["metadata"]["creationTimestamp"] if world.config_map else None

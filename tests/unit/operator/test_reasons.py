@@ -40,6 +40,17 @@ def test_a_class_too_small_for_its_model_is_named(simulation: Simulation, pod: A
     assert "resources.limits.memory" in problem.message
 
 
+def test_a_container_that_just_ended_badly_tells_its_last_line(
+    simulation: Simulation, pod: Any
+) -> None:
+    ended = {"terminated": {"exitCode": 1, "message": "Traceback\nUsageError: no such command\n"}}
+    simulation.change(pods=(pod(None, state=ended),))
+    problem = degraded(simulation.world)
+    assert problem is not None
+    assert problem.reason == "CrashLoop"
+    assert "exit code 1: UsageError: no such command" in problem.message
+
+
 def test_an_old_death_is_forgotten(simulation: Simulation, pod: Any) -> None:
     killed = {"terminated": {"reason": "OOMKilled", "finishedAt": "2026-11-25T10:00:00Z"}}
     simulation.change(pods=(pod("hub", state={"running": {}}, lastState=killed),))

@@ -79,3 +79,12 @@ def test_a_resource_cannot_leave_its_end(simulation: Simulation) -> None:
     assert simulation.world.condition("Complete") == next(
         item for item in before["conditions"] if item["type"] == "Complete"
     )
+
+
+def test_figures_stand_once_the_search_is_over(simulation: Simulation) -> None:
+    started(simulation, OVER)
+    late = OVER["status"] | {"rounds": 99, "trackingRunID": "abc"}
+    simulation.change(report=OVER | {"status": late})
+    settle(simulation)
+    assert simulation.world.status["rounds"] == 31
+    assert simulation.world.status["trackingRunID"] == "abc"
