@@ -110,7 +110,7 @@ class Result:
             self.search = load_spec(json.loads(store.get(key)))
         except NotFound:
             raise DataError(f"{store.uri(layout.ladder)}: no search was run here") from None
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise Corrupt(f"{store.uri(key)}: is no FederatedSearch: {error}") from None
 
     @property

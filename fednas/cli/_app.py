@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from fednas.cli import _client, _coordinate, _push, _report, _run, _validate
@@ -42,11 +41,8 @@ def version() -> None:
 def main() -> None:
     """Run the command line and leave with its exit code."""
     try:
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+        app()  # leaves by itself: 0, or 2 with the usage
+    except KeyboardInterrupt:
         code = 130
     except BadInput as error:
         typer.echo(f"error: {error}", err=True)
@@ -54,4 +50,4 @@ def main() -> None:
     except FednasError as error:
         typer.echo(f"{error.reason}: {error}", err=True)
         code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code)

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from fednas.api import Event
-from fednas.search import View
 from fednas.spec import FederatedSearch
 from fednas.store import Record
 
@@ -74,12 +73,13 @@ class Watch:
             accuracy = value["correct"] / value["total"]
             return f"{at}start, round {value['round']}: validation {100 * accuracy:.1f} %"
         if record.key.endswith("/rung"):
-            view = View(self._records)
-            rung = view.ladder[-1]
             cut = value["candidate"] or "the starting network"
+            full = next((r.value["macs"] for r in self._records if r.value.get("rung") == 0), None)
+            share = value["macs"] / (full or value["macs"])
+            accuracy = value["correct"] / value["total"]
             return (
-                f"{at}rung {rung.rung}: {cut}, {rung.share:.3f}x MACs, "
-                f"accuracy {100 * rung.accuracy:.1f} %"
+                f"{at}rung {value['rung']}: {cut}, {share:.3f}x MACs, "
+                f"accuracy {100 * accuracy:.1f} %"
             )
         return None
 

@@ -61,7 +61,7 @@ def run(
             f"interrupted; nothing is lost: the same command goes on from {folder}",
             highlight=False,
         )
-        raise
+        raise typer.Exit(130) from None
     typer.echo(last_screen(result))
     figure = folder / "ladder" / "figure.png"
     if figure.exists():

@@ -52,7 +52,7 @@ def source_digest(source: str | Path | Mapping[str, bytes]) -> str:
         total.update(digits_bytes())
         return total.hexdigest()
     files = source if isinstance(source, Mapping) else _files(Path(source))
-    for names in splits(files, "data set"):
+    for names in splits(files, "data set" if isinstance(source, Mapping) else str(source)):
         total.update(b"split\n")
         for name in names:
             content = files[name]

@@ -81,7 +81,7 @@ class LocalFleet:
         pending.future.cancel()
         running = self._running.pop(id(pending), None)
         if running is not None:
-            running.cancel()  # type: ignore[no-untyped-call]
+            running.cancel()
 
     def close(self) -> None:
         with self._lock:
@@ -155,7 +155,7 @@ def _start_forkserver() -> None:
 
 
 def _discard(pool: ProcessPool) -> None:
-    pool.stop()  # type: ignore[no-untyped-call]
+    pool.stop()
     pool.join()
 
 

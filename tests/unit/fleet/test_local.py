@@ -148,16 +148,15 @@ def test_a_failing_task_names_itself_and_the_worker_lives_on(fleet: LocalFleet) 
         fleet.submit(Task(id="1", kind="dream", client="x")).future.result(PATIENCE)
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:-1] + b"\0"])
+@pytest.mark.parametrize("kept", [-1, -9])
 def test_a_damaged_shard_is_corrupt_and_says_what_to_do(
-    store: FolderStore, fleet: LocalFleet, damage: object
+    store: FolderStore, fleet: LocalFleet, kept: int
 ) -> None:
     digits = load_dataset("digits")
-    number = 10 if damage(b"ab") == b"a" else 20  # type: ignore[operator]
-    data = encode_rows(digits.images[:number], digits.labels[:number] * 0 + 3)
-    data = data[:-1] + b"\7"
+    data = encode_rows(digits.images[:-kept], digits.labels[:-kept])
     digest = digest_of(data)
-    store.put(LAYOUT.data + digest, damage(data))  # type: ignore[operator]
+    filler = b"\7" if kept == -1 else b""  # a foreign byte, and a cut
+    store.put(LAYOUT.data + digest, data[:kept] + filler)
     task = train(store, fleet, epochs=1).model_copy(update={"data": {"shard": digest}})
     with pytest.raises(Corrupt, match=f"{digest}: its bytes .* delete the file and run again"):
         fleet.submit(task).future.result(PATIENCE)

@@ -1,0 +1,61 @@
+"""The ``fednas`` command in this process, and run folders to give it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fednas.cli import main
+from fednas.store import canonical_json
+from tests.unit.search.test_view import recorded, recorded_search
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def fednas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command line; no traceback may ever be shown."""
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["fednas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.out + said.err
+        return Said(int(left.value.code or 0), said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A search that has ended."""
+    folder = tmp_path / "runs" / "small"
+    for key, record in recorded().items():
+        path = folder / "journal" / f"{key}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(canonical_json(record.value))
+    (folder / "ladder").mkdir()
+    spec = canonical_json(recorded_search().to_dict())
+    (folder / "ladder" / "search.json").write_bytes(spec)
+    return folder
+
+
+@pytest.fixture
+def spec_file(run_folder: Path) -> Path:
+    """The file that the search was run from; JSON is YAML."""
+    path = run_folder.parents[1] / "small.yaml"
+    path.write_bytes((run_folder / "ladder" / "search.json").read_bytes())
+    return path
