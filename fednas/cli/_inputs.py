@@ -9,7 +9,7 @@ from fednas.api import local_shards, local_weights
 from fednas.data import Shards, load_parquet, make_shards, shards_key, source_digest
 from fednas.errors import DataError, NotFound
 from fednas.search import Inputs
-from fednas.spec import FederatedSearch
+from fednas.spec import FederatedSearch, identity_digest
 from fednas.store import Blobs, Layout, MinioConfig, MinioStore, Store, canonical_json
 
 __all__ = ["bucket_inputs"]
@@ -19,7 +19,7 @@ def bucket_inputs(
     search: FederatedSearch, config: MinioConfig, store: Store, layout: Layout, search_id: str
 ) -> Inputs:
     """Of a search whose store is a bucket; other buckets are read with the same credentials."""
-    known = f"{layout.data}search-{search_id}.json"
+    known = f"{layout.data}search-{search_id}-{identity_digest(search)[:16]}.json"
 
     def shards() -> Shards:
         try:

@@ -18,7 +18,7 @@ import yaml
 
 from fednas import run
 from fednas.store import Layout, MinioConfig
-from tests.servers import Minio, end, free_port, process
+from tests.servers import Minio, end, free_port, minio_server, process
 
 FEDNAS = [sys.executable, "-c", "from fednas.cli import main; main()"]
 SEARCH_ID = "11111111-2222-3333-4444-555555555555"
@@ -138,3 +138,22 @@ def test_killed_once_each_they_come_to_the_same_ladder(
     status = line.wait(lambda status: status["over"])
     assert not status["failed"], status
     assert line.ladder() == expected
+
+
+@pytest.mark.slow
+def test_a_store_that_goes_away_in_mid_search_changes_nothing(
+    tmp_path: Path, expected: list[tuple[Any, ...]]
+) -> None:
+    with minio_server(tmp_path / "minio") as minio:
+        bucket = MinioConfig(minio.endpoint, "fednas", minio.user, minio.password)
+        with Line(tmp_path, minio, bucket) as line:
+            line.coordinator()
+            line.clients()
+            line.wait(lambda status: status["status"].get("iteration", 0) >= 1)
+            minio.stop(signal.SIGKILL)
+            status = line.wait(lambda status: status["degraded"] is not None)
+            assert status["degraded"]["reason"] == "StoreUnreachable"
+            minio.start()
+            status = line.wait(lambda status: status["over"])
+            assert not status["failed"], status
+            assert line.ladder() == expected
