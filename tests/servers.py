@@ -173,6 +173,8 @@ class Mlflow:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd=self.folder,
+                # Without it the server starts nine more processes, for evaluations.
+                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             )  # fmt: skip
         wait_for(f"{self.uri}/health", seconds=300, child=self._child, log=log)
 
