@@ -1,0 +1,139 @@
+"""The Python API on a run folder; the runs themselves are in tests/integration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import fednas
+from fednas.api import LadderRung, default_folder, local_shards, local_weights, open_target
+from fednas.data import make_shards
+from fednas.errors import BadInput, Corrupt, DataError
+from fednas.models import encode
+from fednas.search import Rung, View
+from fednas.store import Blobs, FolderStore, Layout, canonical_json, digest_of
+from tests.unit.search.test_view import recorded, recorded_search
+from tests.unit.search.toy import DIGITS, search
+
+LAYOUT = Layout()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    store = FolderStore(tmp_path / "run")
+    for key, record in recorded().items():
+        store.put(f"journal/{key}.json", canonical_json(record.value))
+    store.put("ladder/search.json", canonical_json(recorded_search().to_dict()))
+    return tmp_path / "run"
+
+
+def test_open_gives_ladder_decisions_and_ledger(folder: Path) -> None:
+    result = fednas.open(folder)
+    assert result.search == recorded_search()
+    assert [rung.rung for rung in result.ladder] == [0, 1, 2, 3]
+    assert result.ladder[0].share == 1.0
+    assert result.decisions == result.view.decisions
+    assert result.ledger.factors["total"] > 1
+    json.dumps(result.ledger.to_dict())
+
+
+def test_a_folder_is_named_for_its_search() -> None:
+    assert default_folder(search()) == Path("runs/toy")
+
+
+def test_what_is_no_run_folder_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="is no run folder; fednas run makes one"):
+        open_target(tmp_path)
+
+
+# --- a rung --------------------------------------------------------------------------------------
+
+
+def rung_of(folder: Path, blob: bytes, kept: bytes | None = None) -> LadderRung:
+    """A rung of these weights, and the file that the ladder holds for it."""
+    store = FolderStore(folder)
+    if kept is not None:
+        store.put("ladder/rung-01.safetensors", kept)
+    rung = Rung(1, 0.5, 0.5, 10, 10, 0.5, digest_of(blob), recorded_rung().architecture)
+    return LadderRung(rung, store, LAYOUT)
+
+
+def recorded_rung() -> Rung:
+    return View(recorded().values()).ladder[-1]
+
+
+def test_a_rung_loads_to_a_network_in_evaluation_mode(tmp_path: Path) -> None:
+    import torch
+
+    from fednas.models import initialise
+
+    blob = encode(initialise(recorded_rung().architecture, 3))
+    network = rung_of(tmp_path, blob, blob).load()
+    assert not network.training
+    with torch.no_grad():
+        assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_weights_that_are_not_the_ladder_s_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"rung-01\.safetensors: is not the network"):
+        rung_of(tmp_path, b"right", b"wrong").load()
+
+
+# --- the data of a run ---------------------------------------------------------------------------
+
+
+def manifest(folder: Path) -> Path:
+    (path,) = (folder / "data").glob("shards-*.json")
+    return path
+
+
+def test_shards_are_made_once(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    made = local_shards(search(), store, LAYOUT)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").iterdir()}
+    assert local_shards(search(), store, LAYOUT) == made
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data").iterdir()} == before
+    assert made == make_shards(search(), DIGITS, digest_of)
+
+
+def test_lost_shards_and_a_garbage_manifest_are_made_anew(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    made = local_shards(search(), store, LAYOUT)
+    lost = Blobs(store, LAYOUT.data).path(made.clients["phone-3"].shard)
+    assert lost is not None
+    lost.unlink()
+    assert local_shards(search(), store, LAYOUT) == made
+    assert lost.exists()
+    for garbage in (b"", b"{}", b"\xff"):
+        manifest(tmp_path).write_bytes(garbage)
+        assert local_shards(search(), store, LAYOUT) == made
+
+
+def test_data_of_a_cluster_need_a_local_copy(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    remote = search("data.source=s3://bucket/set")
+    with pytest.raises(BadInput, match="--data FOLDER"):
+        local_shards(remote, store, LAYOUT)
+    assert local_shards(remote, store, LAYOUT, data="digits").classes == 10
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("nowhere.safetensors", "No such file"),
+        (".", "Is a directory"),
+        ("s3://bucket/w", "--set model.initial.weights=FILE"),
+    ],
+)
+def test_start_weights_that_cannot_be_read_name_the_field(path: str, words: str) -> None:
+    with pytest.raises(BadInput, match=r"spec\.model\.initial\.weights: ") as error:
+        local_weights(search(f"model.initial.weights={path}"))
+    assert words in str(error.value)
+
+
+def test_a_garbage_spec_in_a_run_folder_is_corrupt(folder: Path) -> None:
+    (folder / "ladder" / "search.json").write_text("[1]")
+    with pytest.raises(Corrupt, match=r"search\.json: is no FederatedSearch"):
+        fednas.open(folder)
