@@ -1,11 +1,11 @@
 """Steady training throughput and memory of a search, against a plain loop, in one run.
 
-    python bench/throughput.py examples/cifar10.yaml --seconds 60 --out bench/results/throughput.json
+    python bench/throughput.py examples/cifar10.yaml --out bench/results/throughput.json
 
 The plain loop is what one would write by hand: one process, one torch thread, the same network at
 full width, the same images, batch size and optimizer, no federation. It runs before and after the
-search, and the mean of both counts, since machines drift. The search is stopped after ``seconds`` of
-steady work. Its samples are those of client training, over the time in which any client trained;
+search, and the mean of both counts, since machines drift. The search is stopped after ``seconds``
+of steady work. Its samples are those of client training, over the time in which any client trained;
 its evaluations are counted apart. A cut network costs less than the whole one, so samples are
 weighted by their MACs: one *full sample* is a forward and backward pass of the starting network.
 Memory is the sum of proportional set sizes (PSS) of the process tree, sampled every 0.2 s.
@@ -146,7 +146,14 @@ def main() -> None:
     if options.plain:
         plain_loop(options.file, options.seconds)
         return
-    plain = [sys.executable, __file__, options.file, "--plain", "--seconds", str(options.seconds / 2)]
+    plain = [
+        sys.executable,
+        __file__,
+        options.file,
+        "--plain",
+        "--seconds",
+        str(options.seconds / 2),
+    ]
     with tempfile.TemporaryDirectory() as folder:
         run = [sys.executable, "-m", "fednas", "run", options.file, "--dir", f"{folder}/run"]
         run += ["--tracking", "none", "--workers", str(options.workers)]

@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-import fednas
 from fednas.store import Layout
 from fednas.tracking._store import store_message
 
@@ -90,6 +89,7 @@ class Tracker:
         )
         self._closing = threading.Event()
         self._finished = False
+        self._hopeless = False
         self._over = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
@@ -104,8 +104,11 @@ class Tracker:
 
     @property
     def undelivered(self) -> int:
-        """`pending`, but at least 1 until the end of the search is in MLflow."""
-        return 0 if self._finished else max(1, self.pending)
+        """`pending`, but at least 1 until the end of the search is in MLflow.
+
+        0 also where nothing ever will be, since no MLflow is installed; `error` says so.
+        """
+        return 0 if self._finished or self._hopeless else max(1, self.pending)
 
     def finish(self, timeout: float) -> bool:
         """Wait until the end of the search is in MLflow; whether it is.
@@ -150,7 +153,8 @@ class Tracker:
             with suppress(BrokenPipeError), process:
                 self._listen(process.stdout)
             code = process.wait()
-            if self._finished or code == _NOT_INSTALLED:
+            self._hopeless = code == _NOT_INSTALLED
+            if self._finished or self._hopeless:
                 break
             self.error = f"the exporter died with exit code {code}; it is started again"
             if self._closing.wait(wait):
@@ -175,7 +179,7 @@ class Tracker:
 
 
 def _start(config: str) -> subprocess.Popen[str]:
-    root = str(Path(fednas.__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
         [sys.executable, "-m", "fednas.tracking"],
