@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -101,13 +103,37 @@ def test_policies_let_clients_reach_coordinator_and_store_and_nothing_else(
     uid = ns.apply(sample(QUICK, "policies"))
     wait("its pods", 90, lambda: len(ns.pods(uid, "client")) == 2 and ns.pods(uid, "coordinator"))
     phone = ns.pods(uid, "client", "phone")[0]["metadata"]["name"]
-    hub = ns.pods(uid, "client", "hub")[0]["status"]["podIP"]
+    hub = ns.pods(uid, "client", "hub")[0]
 
-    def answer(host: str, port: int) -> str:
-        return ns("exec", phone, "--", "python", "-c", PROBE, host, str(port))
+    def answer(pod: str, host: str, port: int) -> str:
+        return ns("exec", pod, "--", "python", "-c", PROBE, host, str(port))
 
-    for host, port in ((f"policies-coordinator-{uid[:6]}", 8080), ("fednas-minio", 9000)):
-        wait(f"{host} to be reached", 60, lambda at=(host, port): "reached" in answer(*at))
-    api = "kubernetes.default.svc"
-    for host, port in ((hub, 8080), ("fednas-mlflow", 5000), (api, 443)):
-        assert "refused" in answer(host, port), f"a client reaches {host}:{port}"
+    def reached(pod: str, host: str, port: int) -> None:
+        wait(f"{host}:{port}", 60, lambda: "reached" in answer(pod, host, port))
+
+    reached(phone, f"policies-coordinator-{uid[:6]}", 8080)
+    reached(phone, "fednas-minio", 9000)
+    for host, port in (("fednas-mlflow", 5000), ("kubernetes.default.svc", 443)):
+        assert "refused" in answer(phone, host, port), f"a client reaches {host}:{port}"
+    name, address = hub["metadata"]["name"], hub["status"]["podIP"]
+    with _listening(ns, name):
+        reached(name, address, 9999)
+        assert "refused" in answer(phone, address, 9999), "a client reaches another"
+
+
+SERVE = ("timeout", "60", "python", "-m", "http.server", "9999", "--directory", "/var/cache")
+
+
+@contextmanager
+def _listening(ns: Namespace, pod: str) -> Iterator[None]:
+    """A server on port 9999 of a pod."""
+    server = subprocess.Popen(
+        [*("kubectl", "--namespace", ns.name, "exec", pod, "--"), *SERVE],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
