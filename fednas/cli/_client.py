@@ -16,6 +16,9 @@ from fednas.errors import BadInput
 
 __all__ = ["client"]
 
+OWN_BYTES = 180 << 20
+"""Of a client beside its workers: the program 50 MB, the process that they are forked from 120."""
+
 
 def client(
     coordinator: Annotated[str, typer.Option(help="http://host:port of the coordinator.")],
@@ -30,7 +33,9 @@ def client(
     cache_mib: Annotated[int, typer.Option(min=16, help="At most so many MiB of them.")] = 1024,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="Worker processes; default: whole CPUs of the quota."),
+        typer.Option(
+            min=1, max=1024, help="Worker processes; default: what quota and memory hold."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Of this program, kept over restarts; default: HOST-PID.")
@@ -45,14 +50,17 @@ def client(
         raise BadInput(
             f"--coordinator: got {coordinator!r}; must be a URL such as http://host:8080"
         )
-    from fednas.fleet import available_cpus
+    from fednas.fleet import worker_count
     from fednas.fleet._api import Coordinator
     from fednas.fleet._cache import FileCache
     from fednas.fleet._client import Client
     from fednas.fleet._logs import configure_logs
     from fednas.fleet._protocol import PROTOCOL, Register
 
-    own_name, slots = name or f"{socket.gethostname()}-{os.getpid()}", workers or available_cpus()
+    own_name, slots = (
+        name or f"{socket.gethostname()}-{os.getpid()}",
+        workers or worker_count(OWN_BYTES),
+    )
     configure_logs(client=own_name, deviceClass=device_class)
     folder = cache or Path(tempfile.mkdtemp(prefix="fednas-client-"))
     try:

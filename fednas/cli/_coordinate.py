@@ -15,6 +15,10 @@ from fednas.errors import BadInput
 
 __all__ = ["coordinate"]
 
+OWN_BYTES = 540 << 20
+"""Of a coordinator beside its workers: itself 150 MB, the process that they are forked from 170,
+the exporter to MLflow 220."""
+
 
 def coordinate(
     file: Annotated[Path, typer.Argument(help="A FederatedSearch in YAML.", exists=True)],
@@ -30,7 +34,7 @@ def coordinate(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes for the cloud's work; default: CPUs of the quota."),
+        typer.Option(min=1, help="Worker processes; default: what quota and memory hold."),
     ] = None,
     accept_new_numerics: Annotated[
         bool, typer.Option(help="Go on although torch or the CPU differ from the beginning.")
@@ -42,7 +46,7 @@ def coordinate(
     wrong with the search or the store is shown at /v1/status; the program does not end for it.
     """
     from fednas.cli._coordinator import Coordinator
-    from fednas.fleet import available_cpus
+    from fednas.fleet import worker_count
     from fednas.fleet._logs import configure_logs
 
     known = None if tokens is None else _tokens(tokens)
@@ -52,7 +56,7 @@ def coordinate(
         search_id,
         listen=listen,
         tokens=known,
-        workers=workers or available_cpus(),
+        workers=workers or worker_count(OWN_BYTES),
         accept_new_numerics=accept_new_numerics,
     )
 

@@ -114,7 +114,8 @@ class Client:
             threading.Thread(target=self._slot, name=f"fednas-slot-{n}", daemon=True)
             for n in range(self._workers)
         ]
-        for thread in (*threads, threading.Thread(target=self._beat, daemon=True)):
+        others = (self._warm, self._beat)
+        for thread in (*threads, *(threading.Thread(target=f, daemon=True) for f in others)):
             thread.start()
         self._stop.wait()
         self._leave()
@@ -294,6 +295,10 @@ class Client:
                     one.gone.set()
 
     # -- workers ---------------------------------------------------------------------------------
+
+    def _warm(self) -> None:
+        """Start the workers now, so that the first task need not wait for their imports."""
+        self._pool.schedule(os.getpid)
 
     def _new_pool(self) -> ProcessPool:
         os.environ["OMP_NUM_THREADS"] = "1"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fednas.fleet import available_cpus, cpu_quota
+from fednas.fleet._cpus import available_cpus, cpu_quota, memory_limit, worker_count
 
 
 def group(root: Path, own: str, files: dict[str, str]) -> Path:
@@ -64,3 +64,24 @@ def test_half_a_cpu_is_one_worker(tmp_path: Path) -> None:
 def test_no_more_workers_than_the_affinity_allows(tmp_path: Path) -> None:
     group(tmp_path, "0::/", {"sys/fs/cgroup/cpu.max": "100000000 100000"})
     assert 1 <= available_cpus(tmp_path) < 1000
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "limit"),
+    [
+        ("0::/", {"sys/fs/cgroup/memory.max": "805306368"}, 768 << 20),
+        ("0::/", {"sys/fs/cgroup/memory.max": "max"}, math.inf),
+        ("4:memory:/x", {"sys/fs/cgroup/memory/memory.limit_in_bytes": "1073741824"}, 1 << 30),
+        ("4:memory:/", {"sys/fs/cgroup/memory/memory.limit_in_bytes": str(2**63 - 4096)}, math.inf),
+    ],
+)
+def test_the_memory_limit_of_both_versions(
+    tmp_path: Path, own: str, files: dict[str, str], limit: float
+) -> None:
+    assert memory_limit(group(tmp_path, own, files)) == limit
+
+
+def test_memory_holds_fewer_workers_than_the_cpus_could_run(tmp_path: Path) -> None:
+    group(tmp_path, "0::/", {"sys/fs/cgroup/memory.max": str(768 << 20)})
+    assert worker_count(180 << 20, tmp_path) == 1
+    assert worker_count(1 << 40, tmp_path) == 1
