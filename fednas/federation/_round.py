@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fednas.errors import Corrupt, TaskFailed
+from fednas.errors import Corrupt, NotFound, TaskFailed
 from fednas.federation._task import CLOUD, Fleet, Pending, Result, Task
 from fednas.models import Architecture
 from fednas.seeds import derive_seed
@@ -168,6 +168,8 @@ class Federation:
             return _outcome(aggregated.value)
         if closed is None:
             closed = self.journal.record(f"{round.key}-closed", await self._train(round))
+        else:
+            await self._restore(round, closed.value["updates"])
         updates = closed.value["updates"]
         if not updates:
             return Outcome(round.weights, failed=True)
@@ -245,8 +247,28 @@ class Federation:
             "missing": sorted(cohort.clients),
         }
 
+    async def _restore(self, round: Round, updates: Sequence[Mapping[str, Any]]) -> None:
+        """Train again what a power cut took: the record is synced to disk, updates are not."""
+        lost = {u["client"]: u["weights"] for u in updates if not self._intact(u["weights"])}
+        results = await self._gather([self._task(round, client) for client in sorted(lost)])
+        for client, digest in lost.items():
+            if client not in results or results[client].outputs["weights"] != digest:
+                raise Corrupt(
+                    f"{self.blobs.store.uri(self.blobs.key(digest))}: the update of {client} in "
+                    f"{round.key} is gone, and could not be made again"
+                )
+
+    def _intact(self, digest: str) -> bool:
+        try:
+            self.blobs.get(digest)
+        except (Corrupt, NotFound):
+            return False
+        return True
+
     async def _gather(self, tasks: Sequence[Task]) -> dict[str, Result]:
         """Results by client, until all have come or the deadline has passed."""
+        if not tasks:
+            return {}
         waiting: dict[asyncio.Future[Result], Pending] = {}
         started: list[asyncio.Future[float]] = []
         for task in tasks:

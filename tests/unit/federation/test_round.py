@@ -205,6 +205,32 @@ async def _close_only(fed: Federation) -> None:
     fed.journal.record("001/pre/conv/01-closed", await fed._train(round_of()))
 
 
+@pytest.mark.parametrize("damage", [None, b"", b"foreign"])
+def test_updates_that_a_power_cut_took_are_trained_again(damage: bytes | None) -> None:
+    store = MemoryStore()
+    undisturbed = play(federation(store, ScriptedFleet(store)))
+    killed = MemoryStore()
+    asyncio.run(_close_only(federation(killed, ScriptedFleet(killed))))
+    updates = closed(federation(killed, ScriptedFleet(killed)))["updates"]
+    for update in updates[1:3]:
+        killed.delete("work/blobs/" + update["weights"])
+        if damage is not None:
+            killed.put("work/blobs/" + update["weights"], damage)
+    before = dict(killed.objects)
+
+    absent = ScriptedFleet(killed, lambda task: TaskFailed("gone for good"))
+    with pytest.raises(Corrupt, match="the update of b in 001/pre/conv/01 is gone"):
+        play(federation(killed, absent))
+    assert killed.objects == before
+
+    again = ScriptedFleet(killed)
+    assert play(federation(killed, again)) == undisturbed
+    assert again.submitted[:2] == ["001/pre/conv/01/b", "001/pre/conv/01/c"]
+    assert killed.get("journal/001/pre/conv/01-aggregated.json") == store.get(
+        "journal/001/pre/conv/01-aggregated.json"
+    )
+
+
 def test_an_average_without_its_updates_is_corrupt() -> None:
     store = MemoryStore()
     play(federation(store, ScriptedFleet(store)))
