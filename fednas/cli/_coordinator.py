@@ -100,6 +100,7 @@ class Coordinator:
             status=self.status,
             tokens=tokens,
             measure=self._measure,
+            troubled=lambda: self._end is not None or self._degraded is not None,
         )
         self.server = Server(app, listen)
         self.server.start()

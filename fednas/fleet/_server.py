@@ -66,6 +66,7 @@ def create_app(
     status: Callable[[], Mapping[str, Any]],
     tokens: Mapping[str, str] | None = None,
     measure: Callable[[], None] = lambda: None,
+    troubled: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
     """The application.
 
@@ -81,6 +82,9 @@ def create_app(
         Role -> sha256 of its token in hex. Without, everybody is let in: for loopback.
     measure : callable
         Called before metrics are read, to set further gauges.
+    troubled : callable
+        Whether the status tells of something wrong: then it has to be reachable, so ``/readyz``
+        says yes although no lease can be given.
     """
     app = FastAPI(title="FedNAS coordinator", version=str(PROTOCOL))
     app.add_middleware(_BodyLimit, refused=fleet.metrics.refused.labels("BodyTooLarge").inc)
@@ -197,8 +201,8 @@ def create_app(
 
     @app.get("/readyz")
     async def readyz() -> Ok:
-        """Leases can be given; or the search is over and its status can be read."""
-        if not fleet.ready and not fleet.over:
+        """Leases can be given; or the status has something to tell instead."""
+        if not (fleet.ready or fleet.over or troubled()):
             raise _Refused(503, "NotReady", "waiting for the store")
         return Ok()
 

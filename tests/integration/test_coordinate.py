@@ -6,6 +6,7 @@ import hashlib
 import json
 import signal
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,8 @@ def test_a_store_that_is_away_is_degraded_until_it_is_back(line: Line) -> None:
         status = line.wait(lambda status: status["degraded"] is not None)
         assert status["degraded"]["reason"] == "StoreUnreachable"
         assert not status["over"]
+        with urllib.request.urlopen(f"{line.url}/readyz", timeout=5) as answer:
+            assert answer.status == 200, "what is wrong can be read through a Service"
         away.start()
         try:
             line.wait(lambda status: status["status"]["phase"] == "Initializing")
