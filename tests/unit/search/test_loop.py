@@ -74,7 +74,7 @@ def test_an_ended_search_is_read_and_not_run(undisturbed: MemoryStore) -> None:
     ]
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.lists(st.integers(0, 90), max_size=4), st.lists(st.integers(0, 60), max_size=3))
 def test_killed_anywhere_it_goes_on_to_the_same_bytes(
     undisturbed: MemoryStore, tasks: list[int], records: list[int]
