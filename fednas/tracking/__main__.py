@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 import threading
 from pathlib import Path
@@ -59,13 +60,15 @@ def _export(exporter: Exporter, closing: threading.Event, poll: float) -> None:
     failures = 0
     while not exporter.finished:
         last = closing.is_set()
+        if last and failures:
+            return  # nobody waits for a server that is away
         error = _attempt(exporter, last)
         failures = failures + 1 if error else 0
         _report(exporter, error=error, finished=exporter.finished)
         if last:
             return
-        wait = min(LONGEST_WAIT, poll * 2**failures) if error else poll
-        closing.wait(wait)
+        longest = min(LONGEST_WAIT, poll * 2 ** min(failures, 10))
+        closing.wait(longest * random.uniform(0.5, 1.0) if error else poll)  # noqa: S311 - jitter
 
 
 def _attempt(exporter: Exporter, last: bool) -> str | None:

@@ -53,6 +53,7 @@ class Exporter:
         self._interval = artifact_interval
         self._clock = clock
         self._costs: dict[int, list[Point]] = {}
+        self._logged = 0
         self._drawn: tuple[int, float] = (-1, 0.0)
 
     def read(self) -> set[str]:
@@ -66,6 +67,14 @@ class Exporter:
         if "000-start" not in settled:
             return
         start = self.journal.records["000-start"]
+        if self.run.run_id is None or len(settled) > self._logged:
+            self._log(start, settled)
+        over = END in settled
+        self._put_artifacts(settled, over)
+        if over and not self.finished:
+            self._end(start, self.journal.records[END])
+
+    def _log(self, start: Record, settled: set[str]) -> None:
         due = list(self._points(settled))
         self._count(due)
         if self.run.run_id is None:
@@ -75,10 +84,7 @@ class Exporter:
             self._count(due)
         self.run.log(due)
         self._count(due)
-        over = END in settled
-        self._put_artifacts(settled, over)
-        if over and not self.finished:
-            self._end(start, self.journal.records[END])
+        self._logged = len(settled)
 
     def interrupt(self) -> None:
         """Say in MLflow that the search was left unfinished, to be continued."""
