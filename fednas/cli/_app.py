@@ -50,4 +50,9 @@ def main() -> None:
     except FednasError as error:
         typer.echo(f"{error.reason}: {error}", err=True)
         code = 1
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("fednas"):
+            raise
+        typer.echo(f"error: this needs {error.name}: pip install 'fednas[all]'", err=True)
+        code = 2
     sys.exit(code)

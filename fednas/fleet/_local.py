@@ -22,6 +22,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ class LocalFleet:
     """
 
     def __init__(self, store: Callable[[], Store], layout: Layout, *, workers: int) -> None:
+        if find_spec("torch") is None:  # every worker would die of it
+            raise ModuleNotFoundError("training needs torch", name="torch")
         os.environ["OMP_NUM_THREADS"] = "1"
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["fednas.fleet._work", "torch._dynamo"])

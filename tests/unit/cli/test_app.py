@@ -41,6 +41,7 @@ def test_help_is_no_error(fednas: Command) -> None:
     [
         (SpecError(["spec.seed: got x; must be a number"]), 2, "error: spec.seed: got x"),
         (Diverged("two of them"), 1, "Diverged: two of them"),
+        (ModuleNotFoundError("none", name="torch"), 2, "error: this needs torch: pip install"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
