@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from fednas.data import Shards, load_dataset, make_shards, shards_key, source_digest
-from fednas.errors import BadInput, Corrupt, DataError, NotFound
+from fednas.errors import BadInput, Corrupt, DataError, NotFound, SearchFailed
 from fednas.fleet import LocalFleet, TaskDone, WatchedFleet
 from fednas.models import decode
 from fednas.search import Inputs, Ledger, Rung, View, run_search
@@ -188,23 +188,26 @@ def run(
         workers = workers or os.cpu_count() or 1
         local = LocalFleet(partial(FolderStore, store.root), layout, workers=workers)
         try:
-            run_search(
-                search,
-                store=store,
-                layout=layout,
-                fleet=WatchedFleet(local, done),
-                inputs=Inputs(
-                    shards=lambda: local_shards(search, store, layout, data),
-                    weights=lambda: local_weights(search),
-                ),
-                timeout=None,
-                on_record=on_event,
-                accept_new_numerics=accept_new_numerics,
-            )
+            try:
+                run_search(
+                    search,
+                    store=store,
+                    layout=layout,
+                    fleet=WatchedFleet(local, done),
+                    inputs=Inputs(
+                        shards=lambda: local_shards(search, store, layout, data),
+                        weights=lambda: local_weights(search),
+                    ),
+                    timeout=None,
+                    on_record=on_event,
+                    accept_new_numerics=accept_new_numerics,
+                )
+            except SearchFailed:
+                _deliver(tracker)
+                raise
             result = Result(store, layout)
             _draw(result)
-            if tracker is not None and not tracker.finish(_TRACKING_SECONDS):
-                _log.warning("MLflow has not got everything yet (%s); run again", tracker.error)
+            _deliver(tracker)
         finally:
             local.close()
             if tracker is not None:
@@ -306,6 +309,12 @@ def _tracker(search: FederatedSearch, store: FolderStore, uri: str | None) -> Tr
         search.metadata.name,
         _search_id(store),
     )
+
+
+def _deliver(tracker: Tracker | None) -> None:
+    """Wait until MLflow has the whole of a search that has ended."""
+    if tracker is not None and not tracker.finish(_TRACKING_SECONDS):
+        _log.warning("MLflow has not got everything yet (%s); run again", tracker.error)
 
 
 def _search_id(store: Store) -> str:

@@ -231,11 +231,19 @@ class Coordinator:
             "message": message[:2048],
             "degraded": None if self._end is not None else self._degraded or self._lonely(),
             "tracking": {
-                "pending": tracker.undelivered if tracker else 0,
+                "pending": self._undelivered(),
                 "error": tracker.error if tracker else None,
             },
             "status": self._search_status(failed),
         }
+
+    def _undelivered(self) -> int:
+        """Metrics that MLflow lacks; a search that was refused has no end in the journal."""
+        if self._tracker is None:
+            return 0
+        if self._end is not None and "zzz-end" not in self._records:
+            return self._tracker.pending
+        return self._tracker.undelivered
 
     def _search_status(self, failed: bool) -> dict[str, Any]:
         if self._search is None:
