@@ -15,9 +15,13 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 import yaml
 
+import fednas
+from fednas.data import load_dataset
 from fednas.spec import quantity
+from fednas.training import normalise
 from tests.e2e.conftest import Installed
 from tests.e2e.kube import ROOT, Namespace, sample, wait
 
@@ -145,30 +149,59 @@ def test_the_ladder_is_that_of_fednas_run(
     ]
 
 
-def test_every_round_and_every_dropped_candidate_is_in_mlflow(
-    line: Line, installed: Installed
+@pytest.fixture
+def result(
+    line: Line, installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[fednas.Result]:
+    """The search as the bucket has it."""
+    for key, value in installed.credentials.items():
+        monkeypatch.setenv(key, value)
+    with installed.ns.forward("fednas-minio", 9000) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        yield fednas.open(f"s3://fednas/ladder/{line.uid}")
+
+
+def test_every_rung_in_the_bucket_reaches_its_accuracy(result: fednas.Result) -> None:
+    dataset = load_dataset(ROOT / "examples/cifar10")
+    images = normalise(dataset.test_images)
+    labels = torch.from_numpy(dataset.test_labels)
+    for rung in result.ladder:
+        with torch.no_grad():
+            right = (rung.load()(images).argmax(1) == labels).float().mean().item()
+        print(f"rung {rung.rung}: {right:.4f}, reported {rung.accuracy:.4f}")
+        assert right == pytest.approx(rung.accuracy, abs=0.0011), "one image of 1,000 at most"
+
+
+def test_every_round_and_every_candidate_is_in_mlflow(
+    line: Line, installed: Installed, result: fednas.Result
 ) -> None:
     installed.ns.await_reason("line", "Tracked", "Delivered", 120)
-    run_id = line.status.get("trackingRunID") or installed.ns.status("line")["trackingRunID"]
-    with installed.ns.forward("fednas-minio", 9000) as endpoint:
-        report = json.loads(
-            installed.fednas(
-                "report", f"s3://fednas/ladder/{line.uid}", "-o", "json", endpoint=endpoint
-            )
-        )
-    dropped = [row for row in report["decisions"] if not row["kept"]]
-    assert dropped
+    run_id = installed.ns.status("line")["trackingRunID"]
     with installed.ns.forward("fednas-mlflow", 5000) as url:
         api = f"{url}/api/2.0/mlflow"
         run = httpx.get(f"{api}/runs/get", params={"run_id": run_id}).json()["run"]
-        assert run["info"]["status"] == "FINISHED"
-        table = httpx.get(
-            f"{url}/get-artifact", params={"run_uuid": run_id, "path": "decisions.json"}
-        ).json()
-    columns = table["columns"]
-    rows = [dict(zip(columns, row, strict=True)) for row in table["data"]]
-    assert len(rows) == len(report["decisions"])
-    assert sum(not row["kept"] for row in rows) == len(dropped)
+        history = httpx.get(
+            f"{api}/metrics/get-history",
+            params={"run_id": run_id, "metric_key": "round/candidates"},
+        ).json()["metrics"]
+        decisions, rounds = (
+            httpx.get(
+                f"{url}/get-artifact", params={"run_uuid": run_id, "path": f"{name}.json"}
+            ).json()
+            for name in ("decisions", "rounds")
+        )
+    assert run["info"]["status"] == "FINISHED"
+    trained = [row for row in result.view.rounds if row["phase"] in {"pre", "post"}]
+    assert sum(int(point["value"]) for point in history if int(point["step"])) == len(trained)
+    assert len(rounds["data"]) == len(result.view.rounds)
+    fates = _column(decisions, "outcome")
+    assert fates == [row["outcome"] for row in result.decisions]
+    assert "dropped" in fates
+
+
+def _column(table: dict[str, Any], name: str) -> list[Any]:
+    """One column of a table as MLflow keeps it."""
+    return [row[table["columns"].index(name)] for row in table["data"]]
 
 
 def test_no_child_is_left_over(line: Line, ns: Namespace) -> None:
