@@ -7,6 +7,7 @@ again for ever, as ``degraded``.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import os
@@ -24,6 +25,7 @@ from fednas.errors import (
     Diverged,
     FednasError,
     SearchFailed,
+    StoreError,
     StoreUnreachable,
 )
 from fednas.fleet import LocalFleet
@@ -37,6 +39,9 @@ from fednas.store import Layout, MinioConfig, MinioStore, Record
 from fednas.tracking import Tracker, figure
 
 __all__ = ["Coordinator"]
+
+STORE_SECONDS = 5.0
+"""Between two looks at whether the store answers."""
 
 PATIENT_SECONDS = 30.0
 """How long clients may be missing before the status says so."""
@@ -80,6 +85,7 @@ class Coordinator:
         self._accept_new_numerics = accept_new_numerics
         self._began = time.monotonic()
         self._lock = threading.Lock()
+        self._closed = threading.Event()
         self._records: dict[str, Record] = {}
         self._view = View(())
         self._end: tuple[bool, str, str] | None = None
@@ -135,6 +141,7 @@ class Coordinator:
 
     def close(self) -> None:
         """Serve no longer, and end the workers."""
+        self._closed.set()
         self.server.stop()
         self.fleet.close()
         if self._tracker is not None:
@@ -207,6 +214,13 @@ class Coordinator:
     def _suffer(self, error: FednasError) -> None:
         log.error("degraded", reason=error.reason, error=str(error))
         self._degraded = {"reason": error.reason, "message": str(error)[:512]}
+
+    def _watch_store(self) -> None:
+        """See that the store is away also while only workers, who wait for it, ask it."""
+        assert self._store is not None
+        while not self._closed.wait(STORE_SECONDS):
+            with contextlib.suppress(StoreError):
+                self._store.stat(f"{self._layout.ladder}search.json")
 
     def _waiting(self, error: StoreUnreachable | None) -> None:
         if error is None:
