@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from fednas.spec import DeviceClass, FederatedSearch
 
 from . import names
+from .pods import CACHE, environment, from_secret, pod_spec, probe
 from .policies import network_policies
 from .resources import client_resources, coordinator_resources
 from .settings import Settings
@@ -23,7 +24,8 @@ __all__ = ["SPEC_FILE", "Manifest", "children", "config_map", "replicas", "secre
 
 Manifest = dict[str, Any]
 SPEC_FILE = "search.json"
-_CACHE = "/var/cache/fednas"
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+"""Environment variables of the coordinator, and keys of the Secret that the search names."""
 
 
 def children(search: FederatedSearch, uid: str, settings: Settings) -> Iterator[Manifest]:
@@ -131,36 +133,32 @@ def _coordinator(search: FederatedSearch, uid: str, settings: Settings) -> Manif
             *("--listen", f"0.0.0.0:{names.PORT}", "--tokens", "/etc/fednas-tokens/tokens.json"),
         ],
         "env": [
-            *_environment(),
-            *(_from_secret(key, spec.storage.secret_name, key) for key in _CREDENTIALS),
+            *environment(),
+            *(from_secret(key, spec.storage.secret_name, key) for key in _CREDENTIALS),
         ],
         "ports": [{"name": "http", "containerPort": names.PORT, "protocol": "TCP"}],
-        "startupProbe": _probe("/healthz", period=2, failures=150),
-        "readinessProbe": _probe("/readyz", period=2, failures=3),
-        "livenessProbe": _probe("/healthz", period=20, failures=6),
+        "startupProbe": probe("/healthz", period=2, failures=150),
+        "readinessProbe": probe("/readyz", period=2, failures=3),
+        "livenessProbe": probe("/healthz", period=20, failures=6),
         "resources": coordinator_resources(_dump(given)),
     }
     volumes = [
         ({"name": "spec", "configMap": {"name": name}}, "/etc/fednas"),
         ({"name": "tokens", "secret": {"secretName": name}}, "/etc/fednas-tokens"),
     ]
-    pod = _pod(
-        search,
-        uid,
-        container,
-        volumes,
-        settings,
-        names.labels(search.metadata.name, uid, names.COORDINATOR),
-        grace=30,
-    )
+    head = _head("apps/v1", "Deployment", search, uid, names.COORDINATOR)
+    account = names.child_name(search.metadata.name, "pods", uid)
     return {
-        **_head("apps/v1", "Deployment", search, uid, names.COORDINATOR),
+        **head,
         "spec": {
             "replicas": 1,
             "revisionHistoryLimit": 1,
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": _selector(uid, names.COORDINATOR)},
-            "template": pod,
+            "template": {
+                "metadata": {"labels": head["metadata"]["labels"]},
+                "spec": pod_spec(container, volumes, account, settings.image, grace=30),
+            },
         },
     }
 
@@ -172,119 +170,30 @@ def _clients(
     container = {
         "name": "client",
         "args": [
-            *("client", "--coordinator", url, "--device-class", own, "--cache", _CACHE),
+            *("client", "--coordinator", url, "--device-class", own, "--cache", CACHE),
         ],
         "env": [
-            *_environment(),
-            _from_secret("FEDNAS_TOKEN", names.child_name(search.metadata.name, own, uid), "token"),
+            *environment(),
+            from_secret("FEDNAS_TOKEN", names.child_name(search.metadata.name, own, uid), "token"),
         ],
         "resources": client_resources(_dump(device_class.resources)),
     }
-    pod = _pod(
-        search,
-        uid,
-        container,
-        [],
-        settings,
-        names.labels(search.metadata.name, uid, "client", own),
-        grace=10,
-    )
+    head = _head("apps/v1", "Deployment", search, uid, own, "client")
+    account = names.child_name(search.metadata.name, "pods", uid)
     return {
-        **_head("apps/v1", "Deployment", search, uid, own, "client"),
+        **head,
         "spec": {
             "replicas": device_class.pods,
             "revisionHistoryLimit": 1,
             "strategy": {"type": "RollingUpdate"},
             "selector": {"matchLabels": _selector(uid, "client", own)},
-            "template": pod,
+            "template": {
+                "metadata": {"labels": head["metadata"]["labels"]},
+                "spec": pod_spec(container, [], account, settings.image, grace=10),
+            },
         },
     }
-
-
-def _pod(
-    search: FederatedSearch,
-    uid: str,
-    container: Manifest,
-    volumes: list[tuple[Manifest, str]],
-    settings: Settings,
-    labels: dict[str, str],
-    *,
-    grace: int,
-) -> Manifest:
-    """A pod template: the container, with what both roles share."""
-    scratch = [
-        ({"name": "cache", "emptyDir": {}}, _CACHE),
-        ({"name": "tmp", "emptyDir": {}}, "/tmp"),  # noqa: S108 - a path inside the pod
-    ]
-    mounts = [
-        {"name": volume["name"], "mountPath": path}
-        | ({} if "emptyDir" in volume else {"readOnly": True})
-        for volume, path in (*volumes, *scratch)
-    ]
-    spec: Manifest = {
-        "serviceAccountName": names.child_name(search.metadata.name, "pods", uid),
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": grace,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "fsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "tolerations": [
-            {
-                "key": f"node.kubernetes.io/{state}",
-                "operator": "Exists",
-                "effect": "NoExecute",
-                "tolerationSeconds": 30,
-            }
-            for state in ("unreachable", "not-ready")
-        ],
-        "containers": [
-            {
-                **container,
-                "image": settings.image.name,
-                "imagePullPolicy": settings.image.pull_policy,
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-                "terminationMessagePolicy": "FallbackToLogsOnError",
-                "volumeMounts": mounts,
-            }
-        ],
-        "volumes": [volume for volume, _ in (*volumes, *scratch)],
-    }
-    if settings.image.pull_secrets:
-        spec["imagePullSecrets"] = [{"name": name} for name in settings.image.pull_secrets]
-    return {"metadata": {"labels": labels}, "spec": spec}
-
-
-_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-
-
-def _environment() -> list[Manifest]:
-    return [
-        {"name": "HOME", "value": "/tmp"},  # noqa: S108 - the root file system is read-only
-        {"name": "PYTHONUNBUFFERED", "value": "1"},
-    ]
 
 
 def _dump(resources: BaseModel | None) -> dict[str, Any] | None:
     return None if resources is None else resources.model_dump(exclude_none=True)
-
-
-def _from_secret(variable: str, secret: str, key: str) -> Manifest:
-    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-
-
-def _probe(path: str, *, period: int, failures: int) -> Manifest:
-    return {
-        "httpGet": {"path": path, "port": "http"},
-        "periodSeconds": period,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures,
-    }

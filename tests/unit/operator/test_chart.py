@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+import fednas
 from fednas.spec import load_spec
 from fednas_operator.settings import Settings
 
@@ -53,10 +54,15 @@ def test_helm_finds_nothing_to_complain_of() -> None:
     assert result.returncode == 0, result.stdout
 
 
+def test_the_chart_installs_the_images_of_this_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["appVersion"] == fednas.__version__
+
+
 @needs_helm
 def test_the_settings_are_what_the_operator_reads() -> None:
     settings = settings_of(rendered(*TRYING_OUT))
-    assert settings.image.name == "localhost/fednas-runtime:0.1.0"
+    assert settings.image.name == "localhost/fednas-runtime:" + fednas.__version__
     assert settings.defaults.storage == {
         "endpoint": "http://fednas-minio.fednas.svc:9000",
         "bucket": "fednas",
