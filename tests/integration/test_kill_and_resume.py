@@ -71,6 +71,13 @@ def records(folder: Path) -> int:
     return sum(1 for _ in (folder / "journal").rglob("*.json"))
 
 
+def workers_of(session: int) -> list[int]:
+    """The workers: what the forkserver of a run has forked."""
+    running = processes(session)
+    forkers = {process.pid for process in running if "forkserver" in process.command}
+    return [process.pid for process in running if process.parent in forkers]
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
@@ -128,10 +135,8 @@ def test_killed_twice_and_a_worker_once_it_goes_on_to_the_same_bits(
         wait_for(lambda run=run: not processes(run.pid))  # no worker outlives it
 
     run = start(folder, workers=2)
-    wait_for(lambda: records(folder) >= moments[2])
-    running = processes(run.pid)
-    forkers = {process.pid for process in running if "forkserver" in process.command}
-    victims = [process.pid for process in running if process.parent in forkers]
+    wait_for(lambda: records(folder) >= moments[2] and bool(workers_of(run.pid)))
+    victims = workers_of(run.pid)
     print(f"a worker of {len(victims)} killed at {records(folder)} records")
     os.kill(draw.choice(victims), signal.SIGKILL)
     finish(run)
