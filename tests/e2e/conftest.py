@@ -12,12 +12,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.kube import ROOT, Namespace, kubectl
+from tests.e2e.kube import ROOT, SEARCH, Namespace, kubectl
 
 NAMESPACE = "fednas"
 
@@ -27,7 +27,7 @@ class Installed:
     """The namespace of the release, and the bucket's credentials."""
 
     ns: Namespace
-    credentials: dict[str, str]
+    credentials: dict[str, str] = field(repr=False)
 
     def fednas(self, *arguments: str, endpoint: str | None = None) -> str:
         """Run the command line on this machine against the bucket."""
@@ -69,10 +69,10 @@ def installed() -> Iterator[Installed]:
     credentials = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
     yield Installed(ns, credentials)
     if os.environ.get("FEDNAS_E2E_KEEP") != "1":
-        ns("delete", "fsearch", "--all", "--timeout=60s")
+        ns("delete", SEARCH, "--all", "--timeout=60s")
         _helm("uninstall", "fednas", "--wait")
         kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
-        kubectl("delete", "crd", "federatedsearches.fednas.dev", "--timeout=60s")
+        kubectl("delete", "crd", SEARCH, "--timeout=60s")
 
 
 @pytest.fixture(scope="session")

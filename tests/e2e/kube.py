@@ -15,6 +15,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
+SEARCH = "federatedsearches.fednas.dev"
+"""In full: kubectl remembers short names of other groups, such as that of `test_crd`, for a while."""
 CHILDREN = "deployments,services,configmaps,secrets,serviceaccounts,networkpolicies,pods"
 
 
@@ -63,12 +65,12 @@ class Namespace:
     def apply(self, resource: dict[str, Any]) -> str:
         """Create a search; its uid."""
         self("create", "-f", "-", stdin=json.dumps(resource))
-        found = self.get("fsearch", resource["metadata"]["name"])
+        found = self.get(SEARCH, resource["metadata"]["name"])
         assert found is not None
         return str(found["metadata"]["uid"])
 
     def status(self, search: str) -> dict[str, Any]:
-        found = self.get("fsearch", search)
+        found = self.get(SEARCH, search)
         assert found is not None, f"search {search} is gone"
         status: dict[str, Any] = found.get("status", {})
         return status

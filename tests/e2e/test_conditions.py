@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.kube import Namespace, kubectl, sample, wait
+from tests.e2e.kube import SEARCH, Namespace, kubectl, sample, wait
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +25,7 @@ def delete(ns: Namespace) -> Iterator[list[str]]:
     names: list[str] = []
     yield names
     for name in names:
-        ns("delete", "fsearch", name, "--ignore-not-found", "--timeout=60s")
+        ns("delete", SEARCH, name, "--ignore-not-found", "--timeout=60s")
 
 
 def test_a_secret_that_is_missing_is_named_and_the_search_recovers(

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Installed
-from tests.e2e.kube import Namespace, sample, wait
+from tests.e2e.kube import SEARCH, Namespace, sample, wait
 
 pytestmark = pytest.mark.e2e
 
@@ -41,7 +41,7 @@ def test_a_search_without_mlflow_ends_and_delivers_every_metric_once_when_it_is_
             ).json()["metrics"]
             steps = [point["step"] for point in history]
             assert len(steps) == len(set(steps)), f"{key} was logged twice"
-    ns("delete", "fsearch", "untracked", "--timeout=60s")
+    ns("delete", SEARCH, "untracked", "--timeout=60s")
 
 
 def test_a_search_deleted_while_the_operator_is_away_takes_its_children_along(
@@ -51,7 +51,7 @@ def test_a_search_deleted_while_the_operator_is_away_takes_its_children_along(
     wait("its pods", 90, lambda: ns.pods(uid, "client"))
     ns.scale("fednas-operator", 0)
     try:
-        ns("delete", "fsearch", "orphan", "--timeout=5s")
+        ns("delete", SEARCH, "orphan", "--timeout=5s")
         wait("the children to go", 60, lambda: not ns.children(uid))
     finally:
         ns.scale("fednas-operator", 1)
@@ -66,8 +66,8 @@ def test_a_suspended_search_has_no_pods_and_goes_on_when_resumed(ns: Namespace) 
     ns.await_reason("paused", "Suspended", "Suspended", 30)
     _suspend(ns, "paused", "false")
     ns.await_end("paused", 300)
-    ns("delete", "fsearch", "paused", "--timeout=60s")
+    ns("delete", SEARCH, "paused", "--timeout=60s")
 
 
 def _suspend(ns: Namespace, name: str, value: str) -> None:
-    ns("patch", "fsearch", name, "--type=merge", "-p", f'{{"spec": {{"suspend": {value}}}}}')
+    ns("patch", SEARCH, name, "--type=merge", "-p", f'{{"spec": {{"suspend": {value}}}}}')

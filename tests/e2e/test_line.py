@@ -23,7 +23,7 @@ from fednas.data import load_dataset
 from fednas.spec import quantity
 from fednas.training import normalise
 from tests.e2e.conftest import Installed
-from tests.e2e.kube import ROOT, Namespace, sample, wait
+from tests.e2e.kube import ROOT, SEARCH, Namespace, sample, wait
 
 pytestmark = pytest.mark.e2e
 
@@ -50,7 +50,7 @@ def line(installed: Installed, start_weights: Path) -> Iterator[Line]:
             (str(start_weights), "s3://fednas/start/mobilenet_v1-0.25.safetensors"),
         ):
             installed.fednas("push", source, target, "--endpoint", endpoint)
-    ns("delete", "fsearch", "line", "--ignore-not-found", "--timeout=60s")
+    ns("delete", SEARCH, "line", "--ignore-not-found", "--timeout=60s")
     began = time.monotonic()
     uid = ns.apply(sample(SAMPLE, "line"))
     wait("the first round", 120, lambda: ns.status("line").get("rounds"))
@@ -65,7 +65,7 @@ def line(installed: Installed, start_weights: Path) -> Iterator[Line]:
         wait("the search to go on", 240, lambda before=rounds: _moved(ns, before))
     status = ns.await_end("line", 10 * MINUTES)
     yield Line(uid, limits, first, status)
-    ns("delete", "fsearch", "line", "--ignore-not-found", "--timeout=60s")
+    ns("delete", SEARCH, "line", "--ignore-not-found", "--timeout=60s")
 
 
 def _moved(ns: Namespace, rounds: int) -> bool:
@@ -119,7 +119,7 @@ def test_each_class_is_held_to_its_limits(line: Line) -> None:
 
 
 def test_the_line_of_kubectl_get_tells_the_story(line: Line, ns: Namespace) -> None:
-    header, row = ns("get", "fsearch", "line").splitlines()
+    header, row = ns("get", SEARCH, "line").splitlines()
     print(header, row, sep="\n")
     assert "Complete" in row
     assert line.status["display"]["share"] in row
