@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
 SEARCH = "federatedsearches.fednas.dev"
-"""In full: kubectl remembers short names of other groups, such as that of `test_crd`, for a while."""
+"""In full: kubectl remembers short names of other groups for a while, such as `test_crd` has."""
 CHILDREN = "deployments,services,configmaps,secrets,serviceaccounts,networkpolicies,pods"
 
 
