@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from fednas.api import Result
 
 __all__ = ["last_screen"]
@@ -19,10 +21,10 @@ def last_screen(result: Result) -> str:
         if rung is None:
             lines.append(f"{name:{width}}  no rung is small enough for its budget")
             continue
-        key = f"{result.layout.ladder}rung-{rung.rung:02}.safetensors"
+        file = result.store.uri(f"{result.layout.ladder}rung-{rung.rung:02}.safetensors")
         lines.append(
             f"{name:{width}}  rung {rung.rung:2}  {rung.share:.2f}x MACs  "
-            f"{100 * rung.accuracy:.1f} % (start {100 * start:.1f})  {result.store.uri(key)}"
+            f"{100 * rung.accuracy:.1f} % (start {100 * start:.1f})  {_nearby(file)}"
         )
     lines.append(_cost(result))
     return "\n".join(lines)
@@ -62,6 +64,11 @@ def _cost(result: Result) -> str:
             f"{factors['rounds']:.1f}x rounds"
         )
     return line
+
+
+def _nearby(uri: str) -> str:
+    """A path from here, where that is shorter."""
+    return uri if "://" in uri else min(uri, os.path.relpath(uri), key=len)
 
 
 def _si(number: float) -> str:

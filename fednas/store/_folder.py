@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,17 +96,17 @@ class FolderStore:
     def uri(self, key: str) -> str:
         return str(self.root / key)
 
-    def _write(self, path: Path, data: bytes, durable: bool) -> str:
+    def _write(self, path: Path, data: bytes, durable: bool) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+        temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(data)
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
         except OSError:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             raise
         return temporary
 
