@@ -71,7 +71,7 @@ def end(child: subprocess.Popen[bytes], *signals: int, wait: float = 5.0) -> int
 
 
 def wait_for(
-    url: str, *, seconds: float = 30.0, child: Any = None, log: Path | None = None
+    url: str, *, seconds: float = 90.0, child: Any = None, log: Path | None = None
 ) -> None:
     """Wait until a URL answers with 200."""
     deadline = time.monotonic() + seconds
