@@ -7,65 +7,77 @@ network = result.ladder[3].load()          # an nn.Module, in evaluation mode
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import importlib.util
 import json
 import logging
 import os
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import ValidationError
 
 from fednas.data import Shards, load_dataset, make_shards, shards_key, source_digest
 from fednas.errors import BadInput, Corrupt, DataError, NotFound, SearchFailed
-from fednas.fleet import LocalFleet, TaskDone, WatchedFleet
-from fednas.models import decode
-from fednas.search import Inputs, Ledger, Rung, View, run_search
-from fednas.spec import FederatedSearch, load_spec
-from fednas.store import Blobs, FolderStore, Journal, Layout, Record, Store, canonical_json
+from fednas.fleet import LocalFleet, available_cpus
+from fednas.models import decode, state_vector
+from fednas.search import (
+    DataRead,
+    Inputs,
+    Ledger,
+    Reader,
+    Recorded,
+    Rung,
+    View,
+    rung_file,
+    run_search,
+)
+from fednas.spec import FederatedSearch, load_spec, parse_s3
+from fednas.store import Blobs, FolderStore, Journal, Layout, Store, canonical_json, digest_of
 from fednas.tracking import Tracker, figure
+from fednas.work import TaskDone
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
     "Event",
+    "Finished",
     "LadderRung",
     "Result",
+    "Waiting",
     "default_folder",
     "local_shards",
     "local_weights",
     "mlflow_uri",
     "open_target",
     "run",
+    "start_vector",
 ]
 
 _log = logging.getLogger("fednas")
 _TRACKING_SECONDS = 120.0
 
-Event = Record | TaskDone
-"""What ``on_event`` is called with: a decision, or the end of a task."""
 
+@dataclass(frozen=True)
+class LadderRung(Rung):
+    """A rung of the ladder that can be loaded."""
 
-class LadderRung:
-    """A rung of the ladder that can be loaded; its numbers are attributes (see `Rung`)."""
-
-    def __init__(self, rung: Rung, store: Store, layout: Layout) -> None:
-        self._rung = rung
-        self._store = store
-        self._key = f"{layout.ladder}rung-{rung.rung:02}.safetensors"
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._rung, name)
+    store: Store
+    key: str
 
     def __repr__(self) -> str:
-        return repr(self._rung)
+        return f"LadderRung({self.rung}, {self.share:.3f}x MACs, accuracy {self.accuracy:.4f})"
 
     def load(self) -> nn.Module:
         """The trained network in evaluation mode; needs torch.
@@ -73,38 +85,34 @@ class LadderRung:
         Input is float32 [n, C, H, W], ``(pixel / 255 - 0.5) / 0.25``; output logits [n, classes].
         """
         from fednas.models import build
-        from fednas.store import digest_of
 
-        blob = self._store.get(self._key)
-        if digest_of(blob) != self._rung.sha256:
-            raise DataError(
-                f"{self._store.uri(self._key)}: is not the network that the ladder names"
-            )
-        return build(self._rung.architecture, decode(blob)).eval()
+        blob = self.store.get(self.key)
+        if digest_of(blob) != self.sha256:
+            raise DataError(f"{self.store.uri(self.key)}: is not the network that the ladder names")
+        return build(self.architecture, decode(blob)).eval()
 
 
 class Result:
     """What a search has come to so far.
+
+    Tables (`decisions`, `rounds`, `clients`) are data frames where pandas is installed, else lists of
+    dicts.
 
     Attributes
     ----------
     search : FederatedSearch
     view : View
         Everything that the journal tells.
-    ladder : list of LadderRung
-        Rung 0 is the starting network; each is smaller than the one before.
-    decisions : list of dict
-        Every candidate's fate with its evidence; ``pandas.DataFrame(result.decisions)`` works.
-    ledger : Ledger
-        What each client paid, and what the naive design would have cost.
     """
 
     def __init__(self, store: Store, layout: Layout) -> None:
         self.store = store
         self.layout = layout
-        journal = Journal(store, layout.journal)
-        journal.refresh()
-        self.view = View(journal.records.values())
+        self.view = View()
+        reader = Reader(Journal(store, layout.journal))
+        for _ in range(2):  # another process may be writing
+            for recorded in reader.read():
+                self.view.apply(recorded)
         key = f"{layout.ladder}search.json"
         try:
             self.search = load_spec(json.loads(store.get(key)))
@@ -116,17 +124,79 @@ class Result:
     @property
     def ladder(self) -> list[LadderRung]:
         """The start and the winner of each iteration, in order."""
-        return [LadderRung(rung, self.store, self.layout) for rung in self.view.ladder]
+        return [self._loadable(rung) for rung in self.view.ladder]
 
     @property
-    def decisions(self) -> list[dict[str, Any]]:
-        """One row for each candidate; see `View.decisions`."""
-        return self.view.decisions
+    def best(self) -> LadderRung | None:
+        """The most accurate rung, the start included; None while there is none."""
+        best = max(self.view.ladder, key=lambda rung: rung.accuracy, default=None)
+        return None if best is None else self._loadable(best)
 
     @property
+    def selected(self) -> dict[str, LadderRung | None]:
+        """Device class -> the rung for it; None where no rung is within its budget."""
+        return {
+            name: None if rung is None else self._loadable(rung)
+            for name, rung in self.view.selected(self.search).items()
+        }
+
+    @property
+    def decisions(self) -> Any:
+        """A table of every candidate's fate; see `View.decisions`."""
+        return _table(self.view.decisions)
+
+    @property
+    def rounds(self) -> Any:
+        """A table of every evaluated aggregate; see `View.rounds`."""
+        return _table(self.view.rounds)
+
+    @property
+    def clients(self) -> Any:
+        """A table of what each client paid in the search."""
+        classes = self.view.start.clients if self.view.start else {}
+        return _table(
+            [
+                {"client": name, "deviceClass": classes[name].device_class, **cost.to_dict()}
+                for name, cost in self.ledger.clients.of_clients().items()
+            ]
+        )
+
+    @cached_property
     def ledger(self) -> Ledger:
-        """What the clients paid; see `Ledger`."""
-        return self.view.ledger
+        """What the clients paid, and what the naive design would have cost."""
+        ledger = self.view.ledger
+        ledger.tally(Blobs(self.store, self.layout.updates).get)
+        return ledger
+
+    def _loadable(self, rung: Rung) -> LadderRung:
+        return LadderRung(**vars(rung), store=self.store, key=self.layout.ladder + rung_file(rung.rung))
+
+
+def _table(rows: list[dict[str, Any]]) -> Any:
+    if importlib.util.find_spec("pandas") is None:
+        return rows
+    import pandas
+
+    return pandas.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The search is over; ``failure`` where it ended without a result."""
+
+    result: Result
+    failure: SearchFailed | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """MLflow has not got everything yet; Ctrl-C skips the wait."""
+
+    error: str | None
+
+
+Event = Recorded | TaskDone | DataRead | Finished | Waiting
+"""What ``on_event`` is called with."""
 
 
 def default_folder(search: FederatedSearch) -> Path:
@@ -157,14 +227,15 @@ def run(
     data : path, optional
         Used in place of ``data.source``: a local copy of what the cluster reads from S3.
     workers : int, optional
-        Processes, one torch thread each; one per core by default.
+        Processes, one torch thread each; by default as many as this process may use CPUs.
     tracking : str or None
         MLflow's URI; ``""`` is the SQLite database beside the run folder (``runs/mlflow.db``), if
         MLflow is installed; None logs nothing.
     on_event : callable
-        Called with each `Record` and each `TaskDone`, from several threads.
+        Called with each `Event`, one after the other, on one thread: the caller's, unless an event
+        loop runs there, as in a notebook.
     accept_new_numerics : bool
-        Go on although torch or the CPU differ from those the search began with.
+        Go on although training gives other bits here than where the search began.
 
     Raises
     ------
@@ -176,43 +247,80 @@ def run(
     search = spec if isinstance(spec, FederatedSearch) else load_spec(spec)
     folder = Path(dir) if dir is not None else default_folder(search)
     store, layout = FolderStore(folder.absolute()), Layout()
+    accept_new_numerics = accept_new_numerics or search.spec.accept_new_numerics
     with _locked(folder):
         store.sweep()
+        tracker = _tracker(search, store, tracking)
+        local = LocalFleet(
+            partial(FolderStore, store.root), layout, workers=workers or available_cpus()
+        )
         observe = _observations(folder)
 
-        def done(event: TaskDone) -> None:
+        def told(event: Recorded | TaskDone | DataRead) -> None:
             observe(event)
             on_event(event)
 
-        tracker = _tracker(search, store, tracking)
-        workers = workers or os.cpu_count() or 1
-        local = LocalFleet(partial(FolderStore, store.root), layout, workers=workers)
-        try:
+        def conduct() -> Result:
+            failure = None
             try:
                 run_search(
                     search,
                     store=store,
                     layout=layout,
-                    fleet=WatchedFleet(local, done),
+                    fleet=local,
                     inputs=Inputs(
                         shards=lambda: local_shards(search, store, layout, data),
-                        weights=lambda: local_weights(search),
+                        weights=lambda shapes: local_weights(search, shapes),
                     ),
                     timeout=None,
-                    on_record=on_event,
+                    on_event=told,
                     accept_new_numerics=accept_new_numerics,
                 )
-            except SearchFailed:
-                _deliver(tracker)
-                raise
+            except SearchFailed as error:
+                failure = error
             result = Result(store, layout)
             _draw(result)
-            _deliver(tracker)
+            on_event(Finished(result, failure))
+            _deliver(tracker, on_event)
+            if failure is not None:
+                raise failure
+            return result
+
+        try:
+            return _outside_a_loop(conduct, local.close)
         finally:
             local.close()
             if tracker is not None:
                 tracker.close()
-    return result
+            store.sweep()
+
+
+def _outside_a_loop(work: Callable[[], Result], stop: Callable[[], None]) -> Result:
+    """Do it here; where an event loop runs, in a thread, which Ctrl-C stops too."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    outcome: list[Result | BaseException] = []
+
+    def keep() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=keep, name="fednas-run")
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        stop()
+        thread.join()
+        raise
+    (found,) = outcome
+    if isinstance(found, BaseException):
+        raise found
+    return found
 
 
 def mlflow_uri(folder: Path) -> str:
@@ -230,11 +338,11 @@ def open_target(target: str | os.PathLike[str]) -> Result:
         ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` and ``AWS_ENDPOINT_URL_S3``).
     """
     text = os.fspath(target)
-    if text.startswith("s3://"):
+    if text.startswith("s3:"):
         from fednas.store import open_bucket
 
-        bucket, _, prefix = text.removeprefix("s3://").partition("/")
-        search_id = prefix.strip("/").rpartition("/")[2]
+        bucket, key = parse_s3(text.rstrip("/"))
+        search_id = key.rpartition("/")[2]
         if not search_id:
             raise BadInput(f"target: got {text}; must be s3://bucket/ladder/<searchID>")
         return Result(open_bucket(bucket), Layout(search_id))
@@ -280,8 +388,10 @@ def _all_there(shards: Shards, store: Store, layout: Layout) -> bool:
     return all(blobs.key(part.shard) in there for part in needed)
 
 
-def local_weights(search: FederatedSearch) -> bytes:
-    """The blob of ``model.initial.weights``."""
+def local_weights(
+    search: FederatedSearch, shapes: Mapping[str, tuple[int, ...]]
+) -> npt.NDArray[np.float32]:
+    """The vector of ``model.initial.weights``, for a network of these tensors."""
     path = search.spec.model.initial.weights
     assert path is not None
     if path.startswith("s3://"):
@@ -290,12 +400,23 @@ def local_weights(search: FederatedSearch) -> bytes:
             "give a local copy with --set model.initial.weights=FILE"
         )
     try:
-        return Path(path).read_bytes()
+        blob = Path(path).read_bytes()
     except OSError as error:
         raise DataError(
-            f"spec.model.initial.weights: {path}: {error.strerror}; must be a rung-NN.safetensors "
-            "of an earlier search"
+            f"spec.model.initial.weights: {path}: {error.strerror}; must be a safetensors file of "
+            "trained weights"
         ) from None
+    return start_vector(path, blob, shapes)
+
+
+def start_vector(
+    path: str, blob: bytes, shapes: Mapping[str, tuple[int, ...]]
+) -> npt.NDArray[np.float32]:
+    """The vector of start weights that were read from ``path``; `DataError` names it."""
+    try:
+        return state_vector(blob, shapes)
+    except DataError as error:
+        raise DataError(f"spec.model.initial.weights: {path}: {error}") from None
 
 
 def _tracker(search: FederatedSearch, store: FolderStore, uri: str | None) -> Tracker | None:
@@ -311,10 +432,16 @@ def _tracker(search: FederatedSearch, store: FolderStore, uri: str | None) -> Tr
     )
 
 
-def _deliver(tracker: Tracker | None) -> None:
-    """Wait until MLflow has the whole of a search that has ended."""
-    if tracker is not None and not tracker.finish(_TRACKING_SECONDS):
-        _log.warning("MLflow has not got everything yet (%s); run again", tracker.error)
+def _deliver(tracker: Tracker | None, on_event: Callable[[Event], None]) -> None:
+    """Wait until MLflow has the whole of a search that has ended; Ctrl-C skips."""
+    if tracker is None or tracker.finish(1.0):
+        return
+    if not tracker.hopeless:
+        on_event(Waiting(tracker.error))
+        with suppress(KeyboardInterrupt):
+            tracker.finish(_TRACKING_SECONDS)
+    if tracker.undelivered or tracker.hopeless:
+        _log.warning("MLflow has not got everything (%s); run again", tracker.error)
 
 
 def _search_id(store: Store) -> str:
@@ -350,19 +477,21 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _observations(folder: Path) -> Callable[[TaskDone], None]:
+def _observations(folder: Path) -> Callable[[Event], None]:
     """Append what each task took to ``observations.jsonl``: all work, repeated work included."""
     path = folder / "observations.jsonl"
 
-    def observe(event: TaskDone) -> None:
+    def observe(event: Event) -> None:
+        if not isinstance(event, TaskDone):
+            return
         line = {
             "time": time.time(),
             "task": event.task.id,
             "kind": event.task.kind,
             "client": event.task.client,
             "reason": event.reason,
-            "scalars": event.result.scalars if event.result else {},
-            **(event.result.cost.model_dump() if event.result else {}),
+            "sums": event.result.sums if event.result else {},
+            **(event.result.usage.model_dump() if event.result else {}),
         }
         with suppress(OSError), path.open("a") as file:  # a full disk stops what matters more
             file.write(json.dumps(line) + "\n")

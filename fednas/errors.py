@@ -3,10 +3,12 @@
     FednasError
     ├── BadInput (also ValueError)     what the user wrote is wrong; exit code 2
     │   ├── SpecError                  a FederatedSearch; carries one line per field
-    │   └── DataError                  a data set, start weights or a target that cannot be read
+    │   ├── DataError                  a data set, start weights or a target that cannot be read
+    │   └── OtherNumerics              this machine computes other bits; waits, or wants consent
     ├── SearchFailed                   the search ended without what was asked; exit code 1
     ├── TaskFailed                     one client task gave no update; the round goes on without it
-    │   └── DiedInTask                 its worker process died
+    │   ├── DiedInTask                 its worker process died
+    │   └── TrainingDiverged           NaN or infinity: it would be so again
     └── StoreError
         ├── NotFound                   no object of that name
         ├── Corrupt                    bytes that do not match their digest
@@ -26,11 +28,13 @@ __all__ = [
     "Diverged",
     "FednasError",
     "NotFound",
+    "OtherNumerics",
     "SearchFailed",
     "SpecError",
     "StoreError",
     "StoreUnreachable",
     "TaskFailed",
+    "TrainingDiverged",
 ]
 
 
@@ -68,6 +72,15 @@ class DataError(BadInput):
     reason = "DataUnreadable"
 
 
+class OtherNumerics(BadInput):
+    """Going on here would give other bits than the search began with; nothing is lost by it.
+
+    It is a reason to wait for a machine like the first, or for consent, never an end.
+    """
+
+    reason = "OtherNumerics"
+
+
 class SearchFailed(FednasError):
     """The search ended without a result.
 
@@ -94,6 +107,12 @@ class DiedInTask(TaskFailed):
     """The worker process that ran the task died (out of memory, killed)."""
 
     reason = "DiedInTask"
+
+
+class TrainingDiverged(TaskFailed):
+    """Training gave NaN or infinity. The same task would again, so it is not tried again."""
+
+    reason = "TrainingDiverged"
 
 
 class StoreError(FednasError):

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from fednas.errors import NotFound
-from fednas.store import Entry
+from fednas.store import StoredObject
 
 
 class MemoryStore:
@@ -33,15 +33,16 @@ class MemoryStore:
         self.put(key, data)
         return True
 
-    def delete(self, key: str) -> None:
-        self.objects.pop(key, None)
+    def delete(self, *keys: str) -> None:
+        for key in keys:
+            self.objects.pop(key, None)
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
         return iter(
             [
-                Entry(key, len(self.objects[key]), self._times[key])
+                StoredObject(key, len(self.objects[key]), self._times[key])
                 for key in sorted(self.objects)
-                if key.startswith(prefix)
+                if key.startswith(prefix) and key > after
             ]
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from fednas.errors import BadInput
 
@@ -51,47 +52,28 @@ def client(
             f"--coordinator: got {coordinator!r}; must be a URL such as http://host:8080"
         )
     from fednas.fleet import worker_count
-    from fednas.fleet._api import Coordinator
     from fednas.fleet._cache import FileCache
     from fednas.fleet._client import Client
+    from fednas.fleet._connection import Connection
     from fednas.fleet._logs import configure_logs
-    from fednas.fleet._protocol import PROTOCOL, Register
 
-    own_name, slots = (
-        name or f"{socket.gethostname()}-{os.getpid()}",
-        workers or worker_count(OWN_BYTES),
-    )
+    own_name = name or f"{socket.gethostname()}-{os.getpid()}"
     configure_logs(client=own_name, deviceClass=device_class)
     folder = cache or Path(tempfile.mkdtemp(prefix="fednas-client-"))
     try:
-        files = FileCache(folder, cache_mib << 20)
-
-        def register() -> Register:
-            return Register(
-                protocol=PROTOCOL,
+        try:
+            program = Client(
+                Connection(coordinator.rstrip("/"), token=token),
+                FileCache(folder, cache_mib << 20),
                 device_class=device_class,
                 name=own_name,
-                workers=slots,
-                unfinished=files.unfinished(),
+                workers=workers or worker_count(OWN_BYTES),
+                exit_when_over=exit_when_over,
             )
-
-        try:
-            register()
-        except ValueError as error:
+        except ValidationError as error:
             raise BadInput(
                 f"--device-class {device_class!r} or --name {own_name!r}: {error}"
             ) from None
-        program = Client(
-            Coordinator(
-                coordinator.rstrip("/"),
-                register,
-                token=token,
-                registered=lambda message: files.forget(message.unfinished),
-            ),
-            files,
-            workers=slots,
-            exit_when_over=exit_when_over,
-        )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: program.stop())
         program.run()

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import urlsplit
 
-from fednas.api import local_shards, local_weights
-from fednas.data import Shards, load_parquet, make_shards, shards_key, source_digest
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from fednas.api import local_shards, local_weights, start_vector
+from fednas.data import (
+    Shards,
+    load_parquet,
+    make_shards,
+    shards_key,
+    source_digest,
+    split_files,
+)
 from fednas.errors import DataError, NotFound
 from fednas.search import Inputs
-from fednas.spec import FederatedSearch, identity_digest
+from fednas.spec import FederatedSearch, identity_digest, parse_s3
 from fednas.store import Blobs, Layout, MinioConfig, MinioStore, Store, canonical_json
 
-__all__ = ["bucket_inputs"]
+__all__ = ["bucket_files", "bucket_inputs"]
 
 
 def bucket_inputs(
@@ -22,10 +33,9 @@ def bucket_inputs(
     known = f"{layout.data}search-{search_id}-{identity_digest(search)[:16]}.json"
 
     def shards() -> Shards:
-        try:
-            return Shards.model_validate_json(store.get(known))
-        except NotFound:
-            pass
+        made = _manifest(store, known)
+        if made is not None:
+            return made
         if search.spec.data.source.startswith("s3://"):
             made = _bucket_shards(search, config, store, layout)
         else:
@@ -33,17 +43,18 @@ def bucket_inputs(
         store.put(known, _json(made))
         return made
 
-    def weights() -> bytes:
+    def weights(shapes: Mapping[str, tuple[int, ...]]) -> NDArray[np.float32]:
         path = search.spec.model.initial.weights
         if path is None or not path.startswith("s3://"):
-            return local_weights(search)
+            return local_weights(search, shapes)
         source, key = _open(path, config)
         try:
-            return source.get(key)
+            blob = source.get(key)
         except NotFound:
             raise DataError(
                 f"spec.model.initial.weights: {path}: no such object; fednas push FILE {path}"
             ) from None
+        return start_vector(path, blob, shapes)
 
     return Inputs(shards=shards, weights=weights)
 
@@ -54,28 +65,44 @@ def _bucket_shards(
     """The shards of a data set in S3, made once for all searches that cut it the same way."""
     uri = search.spec.data.source
     source, prefix = _open(uri, config)
-    prefix = f"{prefix}/" if prefix else ""
-    keys = [entry.key for entry in source.list(prefix) if entry.key.endswith(".parquet")]
-    if not keys:
-        raise DataError(
-            f"spec.data.source: {uri}: no parquet files there; fednas push FOLDER {uri}"
-        )
-    files = {key.removeprefix(prefix): source.get(key) for key in keys}
+    files = bucket_files(source, prefix, uri)
     manifest = layout.data + shards_key(search, source_digest(files))
-    try:
-        return Shards.model_validate_json(store.get(manifest))
-    except NotFound:
-        pass
+    known = _manifest(store, manifest)
+    if known is not None:
+        return known
     dataset = load_parquet(files, search.spec.data.columns, where=uri)
     made = make_shards(search, dataset, Blobs(store, layout.data).put)
     store.put(manifest, _json(made))
     return made
 
 
+def bucket_files(source: Store, prefix: str, uri: str) -> dict[str, bytes]:
+    """The files of a data set in S3 by their names below the prefix: as of a folder.
+
+    Raises
+    ------
+    DataError
+        When there is nothing there, or by `split_files`.
+    """
+    below = f"{prefix}/" if prefix else ""
+    names = [e.key.removeprefix(below) for e in source.list(below) if e.key != below]
+    if not names:
+        raise DataError(f"spec.data.source: {uri}: nothing is there; fednas push FOLDER {uri}")
+    return {name: source.get(below + name) for name in split_files(names, uri).names}
+
+
+def _manifest(store: Store, key: str) -> Shards | None:
+    """Shards made before; None if there are none, or of an earlier version of fednas."""
+    try:
+        return Shards.model_validate_json(store.get(key))
+    except (NotFound, ValidationError):
+        return None
+
+
 def _open(uri: str, config: MinioConfig) -> tuple[MinioStore, str]:
     """The bucket that a URI lies in, and the key."""
-    parts = urlsplit(uri)
-    return replace(config, bucket=parts.netloc, prefix="").open(), parts.path.strip("/")
+    bucket, key = parse_s3(uri)
+    return replace(config, bucket=bucket, prefix="").open(), key.removesuffix("/")
 
 
 def _json(shards: Shards) -> bytes:

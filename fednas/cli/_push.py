@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from fednas.errors import BadInput, NotFound
+from fednas.spec import key_problem, parse_s3
 
 if TYPE_CHECKING:
     from fednas.store import MinioStore
@@ -29,12 +30,14 @@ def push(
     """Copy files into a bucket; what is there already with equal contents is not sent again.
 
     A file gets the key that TARGET names, or its own name below TARGET where that ends with a
-    slash or is a bucket alone. Credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+    slash or is a bucket alone. All behind the bucket is the key as it stands: # ? % mean
+    themselves. Credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
     """
     from fednas.store import MinioConfig
 
     config = MinioConfig.from_uri(target, endpoint=endpoint, patience=10.0)
-    files = _files(path, target, config.prefix)
+    key = parse_s3(target)[1]
+    files = _files(path, key)
     store = config.under("").open()
     store.open_bucket(create=create_bucket)
     sent = 0
@@ -46,50 +49,55 @@ def push(
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True) as progress:
-        for key, file in files.items():
-            size = file.stat().st_size
-            digest = _sha256(file)
-            if _is_there(store, key, size, digest):
+        for name, file in files.items():
+            size, digest = _size_and_sha256(file)
+            if _is_there(store, name, size, digest):
                 continue
             bar = progress.add_task(file.name, total=size)
             store.put_file(
-                key,
+                name,
                 file,
                 digest,
                 lambda count, bar=bar: progress.advance(bar, count),  # type: ignore[misc]
             )
             sent += 1
     there = len(files) - sent
-    typer.echo(f"{sent} sent, {there} there already: {store.uri(_common(files))}")
+    where = next(iter(files)) if path.is_file() else key.removesuffix("/")
+    typer.echo(f"{sent} sent, {there} there already: {store.uri(where)}")
 
 
-def _files(path: Path, target: str, prefix: str) -> dict[str, Path]:
+def _files(path: Path, key: str) -> dict[str, Path]:
     """Key -> file."""
+    below = f"{key.removesuffix('/')}/" if key else ""
     if path.is_file():
-        if not prefix or target.endswith("/"):
-            return {f"{prefix}/{path.name}".lstrip("/"): path}
-        return {prefix: path}
-    if not path.is_dir():
+        files = {below + path.name if not key or key.endswith("/") else key: path}
+    elif path.is_dir():
+        files = {
+            below + file.relative_to(path).as_posix(): file
+            for file in sorted(path.rglob("*"))
+            if file.is_file() and not _is_hidden(file.relative_to(path))
+        }
+    else:
         raise BadInput(f"{path}: no such file or folder")
-    found = {
-        f"{prefix}/{file.relative_to(path).as_posix()}".lstrip("/"): file
-        for file in sorted(path.rglob("*"))
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
-    }
-    if not found:
+    if not files:
         raise BadInput(f"{path}: no files in there")
-    return found
+    for name, file in files.items():
+        if problem := key_problem(name):
+            raise BadInput(f"{str(file)!r}: cannot be sent as {name!r}: {problem}")
+    return files
 
 
-def _common(files: dict[str, Path]) -> str:
-    """What all keys start with: the key itself, or the folder."""
-    keys = list(files)
-    return keys[0] if len(keys) == 1 else keys[0].rpartition("/")[0]
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+def _size_and_sha256(file: Path) -> tuple[int, str]:
+    try:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            return opened.tell(), digest
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read: {error.strerror}") from None
 
 
 def _is_there(store: MinioStore, key: str, size: int, digest: str) -> bool:

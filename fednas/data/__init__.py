@@ -1,12 +1,13 @@
 """Data sets, their partition over clients, and the shards that tasks read."""
 
 from fednas.data._dataset import Dataset
-from fednas.data._digits import load_digits
+from fednas.data._digits import DIGITS, load_digits
+from fednas.data._files import Splits, split_files
 from fednas.data._parquet import load_parquet
 from fednas.data._partition import MIN_SAMPLES, partition
 from fednas.data._rows import Rows, encode_rows, open_rows, split_rows
 from fednas.data._shards import Shard, Shards, make_shards, shards_key
-from fednas.data._source import DIGITS, load_dataset, source_digest
+from fednas.data._source import load_dataset, source_digest
 
 __all__ = [
     "DIGITS",
@@ -15,6 +16,7 @@ __all__ = [
     "Rows",
     "Shard",
     "Shards",
+    "Splits",
     "encode_rows",
     "load_dataset",
     "load_digits",
@@ -24,5 +26,6 @@ __all__ = [
     "partition",
     "shards_key",
     "source_digest",
+    "split_files",
     "split_rows",
 ]

@@ -1,4 +1,4 @@
-"""A data set in memory: decoded images of one size, integer labels, a test split kept apart."""
+"""A data set in memory: decoded images of one size, numbered classes, a test split kept apart."""
 
 from __future__ import annotations
 
@@ -12,25 +12,35 @@ __all__ = ["Dataset"]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images of one size with their labels.
+    """Images of one size with their classes.
 
     Parameters
     ----------
     images : uint8 array [n, C, H, W]
         What clients may train on, and what validation is drawn from.
     labels : int64 array [n]
-        In ``0 .. classes - 1``.
+        Classes, in ``0 .. classes - 1``.
     test_images : uint8 array [m, C, H, W]
         Used only in reports; ``m`` may be 0.
     test_labels : int64 array [m]
-    classes : int
+        Classes as well.
+    labels_present : tuple of int
+        The label that each class has in the files, ascending.
+    files : tuple of str, default ()
+        Relative names of what was read, the train files first.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int64]
-    classes: int
+    labels_present: tuple[int, ...]
+    files: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.labels_present)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -13,7 +13,10 @@ import numpy as np
 
 from fednas.data._dataset import Dataset
 
-__all__ = ["digits_bytes", "load_digits"]
+__all__ = ["DIGITS", "digits_bytes", "load_digits"]
+
+DIGITS = "digits"
+"""The source that is built in."""
 
 TEST_SAMPLES = 360
 
@@ -36,5 +39,6 @@ def load_digits() -> Dataset:
         labels=labels[:-TEST_SAMPLES],
         test_images=images[-TEST_SAMPLES:],
         test_labels=labels[-TEST_SAMPLES:],
-        classes=10,
+        labels_present=tuple(range(10)),
+        files=(DIGITS,),
     )

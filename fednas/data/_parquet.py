@@ -8,46 +8,29 @@ pyarrow and pillow are imported when the first file is read.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fednas.data._dataset import Dataset
-from fednas.data._images import Images, decode_images
-from fednas.data._rows import MAX_LABEL
+from fednas.data._files import split_files
+from fednas.data._images import Channels, First, Images, decode_images
+from fednas.data._labels import Labels, decode_labels, to_classes
 from fednas.errors import DataError
 from fednas.spec import Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["load_parquet", "splits"]
+__all__ = ["load_parquet"]
 
-Labels = NDArray[np.int64]
 Content = bytes | Path
 
-
-def splits(files: Mapping[str, Content], where: str) -> tuple[list[str], list[str]]:
-    """The names of the train and of the test files, in order.
-
-    Raises
-    ------
-    DataError
-        When there is no train file.
-    """
-    names = sorted(name for name in files if name.endswith(".parquet"))
-    train = [name for name in names if PurePosixPath(name).name.startswith("train")]
-    test = [name for name in names if PurePosixPath(name).name.startswith("test")]
-    if not train:
-        found = ", ".join(sorted(files)[:8]) or "nothing"
-        raise DataError(
-            f"{where}: no train*.parquet there (found: {found}); spec.data.source must name a "
-            "folder with train*.parquet and, for a test split, test*.parquet"
-        )
-    return train, test
+BATCH = 512
+"""Rows that are read at once."""
 
 
 def load_parquet(
@@ -58,7 +41,7 @@ def load_parquet(
     Parameters
     ----------
     files : mapping of name to bytes or path
-        ``train*.parquet`` and optionally ``test*.parquet``; other files are not read.
+        Relative names; `split_files` says which of them are read.
     columns : Columns
         Names of the image and the label column.
     where : str
@@ -67,76 +50,131 @@ def load_parquet(
     Returns
     -------
     Dataset
-        Grey images if the first training image is grey, else RGB.
+        RGB if any training image is in colour, else grey; test images follow the training images.
 
     Raises
     ------
     DataError
         Names the file and the column or row, and what would be right.
     """
-    train, test = splits(files, where)
-    images, labels = _read(files, train, columns, None)
-    if test:
-        test_images, test_labels = _read(files, test, columns, images.shape[1:])
-    else:
-        test_images, test_labels = images[:0], labels[:0]
-    if len(images) == 0:
-        raise DataError(f"{where}: the train files hold no rows")
-    classes = int(max(labels.max(initial=0), test_labels.max(initial=0))) + 1
-    if classes < 2:
-        raise DataError(f"{where}: column {columns.label!r} holds only the label 0; need two")
-    return Dataset(images, labels, test_images, test_labels, classes)
+    splits = split_files(files, where)
+    try:
+        train = _read_split(files, splits.train, columns)
+        if not train:
+            raise DataError(f"{where}: the train files hold no rows")
+        channels: Channels = 3 if any(part.images.shape[1] == 3 for part in train) else 1
+        like = next(part for part in train if part.images.shape[1] == channels)
+        test = _read_split(files, splits.test, columns, like, channels)
+        images = _joined(train, channels)
+        test_images = _joined(test, channels) if test else images[:0]
+    except MemoryError as error:
+        raise DataError(f"{where}: its images do not fit into memory: {error}") from error
+    labels, test_labels, present = to_classes(
+        np.concatenate([part.labels for part in train]),
+        np.concatenate([part.labels for part in test] or [np.empty(0, np.int64)]),
+        f"{where}: column {columns.label!r}",
+    )
+    return Dataset(images, labels, test_images, test_labels, present, splits.names)
 
 
-def _read(
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What one file with rows holds."""
+
+    name: str
+    images: Images
+    listed: bool
+    labels: Labels
+
+
+def _read_split(
     files: Mapping[str, Content],
-    names: list[str],
+    names: Sequence[str],
     columns: Columns,
-    shape: tuple[int, ...] | None,
-) -> tuple[Images, Labels]:
-    images: list[Images] = []
-    labels: list[Labels] = []
+    like: _Part | None = None,
+    channels: Channels | None = None,
+) -> list[_Part]:
+    """The files that hold rows; of the size of ``like``, and of its channels if these are given."""
+    parts: list[_Part] = []
+    listed = like if channels is not None else None
     for name in names:
         table = _table(name, files[name], columns)
-        labels.append(_labels(table.column(columns.label), f"{name}: column {columns.label!r}"))
+        if table is None:
+            continue
+        labels = decode_labels(table.column(columns.label), f"{name}: column {columns.label!r}")
         place = f"{name}: column {columns.image!r}"
-        decoded = decode_images(table.column(columns.image), place, shape)
-        if decoded.shape[2] != decoded.shape[3]:
-            height, width = decoded.shape[2:]
+        decoded = decode_images(table.column(columns.image), place, _first(like), channels)
+        part = _Part(name, decoded.images, decoded.listed, labels)
+        height, width = part.images.shape[2:]
+        if height != width:
             raise DataError(f"{place}: images are {height}x{width}; the networks take square ones")
-        shape = decoded.shape[1:]
-        images.append(decoded)
-    return np.concatenate(images), np.concatenate(labels)
+        if part.listed:
+            wanted = channels or (listed or part).images.shape[1]
+            if part.images.shape[1] != wanted:
+                assert listed is not None
+                raise DataError(
+                    f"{place}: row 0 has {part.images.shape[1]} channels and row 0 of "
+                    f"{listed.name} has {wanted}; lists of pixels must have the channels of "
+                    "those before"
+                )
+            listed = listed or part
+        like = like or part
+        parts.append(part)
+    return parts
 
 
-def _table(name: str, content: Content, columns: Columns) -> pa.Table:
+def _first(part: _Part | None) -> First | None:
+    if part is None:
+        return None
+    height, width = part.images.shape[2:]
+    return First(f"row 0 of {part.name}", (height, width))
+
+
+def _joined(parts: list[_Part], channels: Channels) -> Images:
+    """All images; grey ones as three equal channels where others are in colour."""
+    alike = [
+        part.images
+        if part.images.shape[1] == channels
+        else np.repeat(part.images, channels, axis=1)
+        for part in parts
+    ]
+    return np.concatenate(alike)
+
+
+def _table(name: str, content: Content, columns: Columns) -> pa.Table | None:
+    """The two columns of a file; None if it has no rows, whatever its columns are then."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(io.BytesIO(content) if isinstance(content, bytes) else content) as file:
-            present = file.schema_arrow.names
-            for field, column in (("image", columns.image), ("label", columns.label)):
-                if column not in present:
-                    raise DataError(
-                        f"{name}: no column {column!r}; it has {', '.join(map(repr, present))}: "
-                        f"set spec.data.columns.{field}"
-                    )
-            return file.read(columns=[columns.image, columns.label])
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{name}: not a readable parquet file: {error}") from error
+        with _opened(content) as stream, pq.ParquetFile(stream) as file:
+            if file.metadata.num_rows == 0:
+                return None
+            _check_columns(name, file.schema_arrow.names, columns)
+            names = list(dict.fromkeys([columns.image, columns.label]))
+            # Read at once, bytes inside of a struct may not be larger than 2 GiB.
+            batches = file.iter_batches(batch_size=BATCH, columns=names)
+            return pa.Table.from_batches(list(batches))
+    except DataError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        words = " ".join(f"{error}".split())
+        raise DataError(f"{name}: not a readable parquet file: {words}") from error
 
 
-def _labels(column: pa.ChunkedArray, place: str) -> Labels:
-    import pyarrow as pa
+def _opened(content: Content) -> BinaryIO:
+    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
-    if not pa.types.is_integer(column.type) or column.null_count:
-        what = "nulls" if column.null_count else str(column.type)
-        raise DataError(f"{place}: has {what}; labels must be integers 0, 1, 2, ...")
-    labels: Labels = column.to_numpy().astype(np.int64)
-    if len(labels) and not 0 <= labels.min() <= labels.max() <= MAX_LABEL:
-        raise DataError(
-            f"{place}: holds labels {labels.min()} to {labels.max()}; "
-            f"they must be within 0..{MAX_LABEL}"
-        )
-    return labels
+
+def _check_columns(name: str, present: list[str], columns: Columns) -> None:
+    for field, column in (("image", columns.image), ("label", columns.label)):
+        if column not in present:
+            raise DataError(
+                f"{name}: no column {column!r}; it has {', '.join(map(repr, present))}: "
+                f"set spec.data.columns.{field}"
+            )
+        if present.count(column) > 1:
+            raise DataError(
+                f"{name}: has {present.count(column)} columns {column!r}; rename all but one, or "
+                f"set spec.data.columns.{field} to another column"
+            )

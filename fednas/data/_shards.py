@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from fednas.data._dataset import Dataset
+from fednas.data._digits import DIGITS
 from fednas.data._partition import MIN_SAMPLES, partition
 from fednas.data._rows import encode_rows
 from fednas.errors import DataError
@@ -24,10 +25,13 @@ from fednas.spec import FederatedSearch, clients
 
 __all__ = ["CALIBRATION_SAMPLES", "Shard", "Shards", "make_shards", "shards_key"]
 
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 
 CALIBRATION_SAMPLES = 256
 """At most this many validation samples recompute the BatchNorm statistics."""
+
+NAMED_FILES = 3
+NAMED_LABELS = 6
 
 
 class Shard(BaseModel):
@@ -56,12 +60,22 @@ class Shards(BaseModel):
     test : Shard or None
         The test split; only reported, never used to decide.
     digest : str
-        sha256 over all of the above.
+        sha256 over all of the above, and over the labels: over what is in the data and who holds
+        it, not over the names of files.
+    labels : tuple of int
+        The label that each class has in the files, ascending.
+    test_only : tuple of int
+        Those of them that no training row has.
+    majority : float
+        Share of the most frequent class among the validation rows: the accuracy of a network
+        that has learnt nothing but to name this class.
+    files : tuple of str
+        Relative names of the files read; ``digits`` for the built-in data set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     input: tuple[int, int, int]
     classes: int
     clients: dict[str, Shard]
@@ -69,6 +83,36 @@ class Shards(BaseModel):
     calibration: Shard
     test: Shard | None
     digest: str
+    labels: tuple[int, ...]
+    test_only: tuple[int, ...]
+    majority: float
+    files: tuple[str, ...]
+
+    def summary(self) -> str:
+        """What was read, in one line for people."""
+        train = self.validation.samples + sum(shard.samples for shard in self.clients.values())
+        test = "no" if self.test is None else self.test.samples
+        size = "x".join(map(str, self.input))
+        return (
+            f"data: {_named(self.files)}, {train} training and {test} test rows of {size}, "
+            f"{self.classes} classes"
+        )
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is legal and may yet not be what was meant, a line each."""
+        lines = []
+        if not _are_numbered(self.labels):
+            lines.append(
+                f"data: the labels are {_some(self.labels)}; they became the classes "
+                f"0..{self.classes - 1} in this order"
+            )
+        if self.test_only:
+            what = "label" if len(self.test_only) == 1 else "labels"
+            lines.append(
+                f"data: no training row has the {what} {_some(self.test_only)} of the test rows: "
+                "no client can learn what it never sees"
+            )
+        return tuple(lines)
 
 
 def make_shards(search: FederatedSearch, dataset: Dataset, put: Callable[[bytes], str]) -> Shards:
@@ -106,6 +150,8 @@ def make_shards(search: FederatedSearch, dataset: Dataset, put: Callable[[bytes]
     def stored(indices: NDArray[np.int64]) -> Shard:
         return store(dataset.images[indices], dataset.labels[indices])
 
+    validation_labels = dataset.labels[validation]
+    seen = set(np.unique(dataset.labels).tolist())
     shards = Shards(
         input=dataset.shape,
         classes=dataset.classes,
@@ -114,8 +160,14 @@ def make_shards(search: FederatedSearch, dataset: Dataset, put: Callable[[bytes]
         calibration=stored(np.sort(fixed[:CALIBRATION_SAMPLES])),
         test=store(dataset.test_images, dataset.test_labels) if len(dataset.test_images) else None,
         digest="",
+        labels=dataset.labels_present,
+        test_only=tuple(
+            label for number, label in enumerate(dataset.labels_present) if number not in seen
+        ),
+        majority=float(np.bincount(validation_labels).max() / len(validation_labels)),
+        files=dataset.files,
     )
-    return shards.model_copy(update={"digest": _digest(shards.model_dump(mode="json"))})
+    return shards.model_copy(update={"digest": _content_digest(shards)})
 
 
 def shards_key(search: FederatedSearch, source_digest: str) -> str:
@@ -143,6 +195,32 @@ def _hold_out(
         raise DataError(f"{samples} training samples are too few to hold any out for validation")
     order = np.random.default_rng(seed).permutation(samples).astype(np.int64)
     return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def _content_digest(shards: Shards) -> str:
+    """Where the labels are the classes, what version 1 gave: searches begun under it go on."""
+    names = {"files", "majority", "test_only"}
+    content = shards.model_dump(mode="json", exclude=names) | {"version": 1, "digest": ""}
+    if _are_numbered(shards.labels):
+        del content["labels"]
+    return _digest(content)
+
+
+def _are_numbered(labels: tuple[int, ...]) -> bool:
+    return labels == tuple(range(len(labels)))
+
+
+def _named(files: tuple[str, ...]) -> str:
+    if files == (DIGITS,):
+        return "the built-in digits"
+    named = f" ({', '.join(files)})" if 0 < len(files) <= NAMED_FILES else ""
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}{named}"
+
+
+def _some(labels: tuple[int, ...]) -> str:
+    if len(labels) <= NAMED_LABELS:
+        return ", ".join(map(str, labels))
+    return f"{', '.join(map(str, labels[: NAMED_LABELS - 1]))}, ..., {labels[-1]}"
 
 
 def _digest(value: object) -> str:

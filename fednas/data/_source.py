@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fednas.data._dataset import Dataset
-from fednas.data._digits import digits_bytes, load_digits
-from fednas.data._parquet import load_parquet, splits
+from fednas.data._digits import DIGITS, digits_bytes, load_digits
+from fednas.data._files import is_hidden, split_files
+from fednas.data._parquet import load_parquet
 from fednas.errors import DataError
 from fednas.spec import Columns
 
-__all__ = ["DIGITS", "load_dataset", "source_digest"]
-
-DIGITS = "digits"
-"""The source that is built in."""
+__all__ = ["folder_files", "load_dataset", "source_digest"]
 
 
 def load_dataset(source: str | Path, columns: Columns | None = None) -> Dataset:
@@ -36,11 +35,13 @@ def load_dataset(source: str | Path, columns: Columns | None = None) -> Dataset:
     """
     if str(source) == DIGITS:
         return load_digits()
-    return load_parquet(_files(Path(source)), columns or Columns(), where=str(source))
+    return load_parquet(folder_files(Path(source)), columns or Columns(), where=str(source))
 
 
 def source_digest(source: str | Path | Mapping[str, bytes]) -> str:
-    """A sha256 over the contents of a source: the same for a folder and for its copy in S3.
+    """A sha256 over the files of a source: the same for a folder and for its copy in S3.
+
+    Names count, as they say the order of the files, and as what was read is told by them.
 
     Parameters
     ----------
@@ -51,21 +52,86 @@ def source_digest(source: str | Path | Mapping[str, bytes]) -> str:
     if not isinstance(source, Mapping) and str(source) == DIGITS:
         total.update(digits_bytes())
         return total.hexdigest()
-    files = source if isinstance(source, Mapping) else _files(Path(source))
-    for names in splits(files, "data set" if isinstance(source, Mapping) else str(source)):
-        total.update(b"split\n")
+    files: Mapping[str, bytes | Path]
+    files = source if isinstance(source, Mapping) else folder_files(Path(source))
+    splits = split_files(files, "data set" if isinstance(source, Mapping) else str(source))
+    for split, names in (("train", splits.train), ("test", splits.test)):
+        total.update(f"{split} {len(names)}\n".encode())
         for name in names:
-            content = files[name]
-            content = content if isinstance(content, bytes) else content.read_bytes()
-            total.update(hashlib.sha256(content).digest())
+            total.update(f"{_digest(files[name])} {name}\n".encode())
     return total.hexdigest()
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
+def folder_files(folder: Path) -> dict[str, Path]:
+    """The files of a data set in a folder, by their relative names.
+
+    Raises
+    ------
+    DataError
+        When the folder or one of the files is not there or cannot be read, or by `split_files`.
+    """
+    try:
+        names = dict(_walk(folder))
+    except NotADirectoryError:
+        raise DataError(f"{folder}: is a file; spec.data.source must name its folder") from None
+    except (OSError, ValueError) as error:
+        what = "no such folder" if isinstance(error, FileNotFoundError) else _words(error)
         raise DataError(
-            f"{folder}: no such folder; spec.data.source must be {DIGITS!r}, a folder of "
+            f"{folder}: {what}; spec.data.source must be {DIGITS!r}, a folder of "
             "train*.parquet and test*.parquet files, or s3://bucket/prefix"
-        )
-    found = sorted(folder.glob("*.parquet")) or sorted(folder.rglob("*.parquet"))
-    return {path.relative_to(folder).as_posix(): path for path in found}
+        ) from None
+    files = {name: names[name] for name in split_files(names, str(folder)).names}
+    for name, path in files.items():
+        _check_readable(name, path)
+    return files
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Relative name and path of all that is not hidden; an empty folder's name ends in ``/``.
+
+    Links to folders are followed, but for those to a folder that they lie in.
+    """
+    pending: list[tuple[str, Path, frozenset[str]]] = [("", folder, frozenset())]
+    while pending:
+        prefix, here, above = pending.pop()
+        real = os.path.realpath(here)
+        if real in above:
+            continue
+        try:
+            entries = [entry for entry in sorted(os.listdir(here)) if not is_hidden(entry)]
+        except OSError:
+            if here is folder:
+                raise
+            entries = []  # lost+found and the like; what should be a split is named as empty
+        if prefix and not entries:
+            yield prefix, here
+        for entry in entries:
+            path = here / entry
+            # A name that is no Unicode could neither be shown nor kept in a manifest.
+            name = prefix + os.fsencode(entry).decode("utf-8", "backslashreplace")
+            if os.path.isdir(path):
+                pending.append((f"{name}/", path, above | {real}))
+            else:
+                yield name, path
+
+
+def _check_readable(name: str, path: Path) -> None:
+    try:
+        if not path.exists() and path.is_symlink():
+            raise DataError(f"{name}: is a link to {os.readlink(path)}, which is not there")
+        if not path.is_file():
+            raise DataError(f"{name}: is no regular file")  # opening a pipe would wait for ever
+        path.open("rb").close()
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {_words(error)}") from None
+
+
+def _digest(content: bytes | Path) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

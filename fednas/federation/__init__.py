@@ -1,32 +1,33 @@
-"""One federated round: tasks, groups of clients, quorum and averaging."""
+"""One federated round: groups of clients, quorum, deadlines, updates and their average."""
 
+from fednas.federation._gather import Gathering
 from fednas.federation._groups import default_group_count, longest_processing_time, round_robin
-from fednas.federation._mean import weighted_mean
+from fednas.federation._id import INITIAL, RoundId
 from fednas.federation._round import (
+    Closing,
     Cohort,
+    Failure,
     Federation,
-    Outcome,
+    Member,
     Round,
     quorum_of,
-    trained_samples,
 )
-from fednas.federation._task import CLOUD, Cost, Fleet, Pending, Result, Task
+from fednas.federation._updates import COUNTS, Updates
 
 __all__ = [
-    "CLOUD",
+    "COUNTS",
+    "INITIAL",
+    "Closing",
     "Cohort",
-    "Cost",
+    "Failure",
     "Federation",
-    "Fleet",
-    "Outcome",
-    "Pending",
-    "Result",
+    "Gathering",
+    "Member",
     "Round",
-    "Task",
+    "RoundId",
+    "Updates",
     "default_group_count",
     "longest_processing_time",
     "quorum_of",
     "round_robin",
-    "trained_samples",
-    "weighted_mean",
 ]

@@ -1,28 +1,30 @@
 """One federated round: a cohort trains, the round closes on quorum, the updates are averaged.
 
-The set of updates that counts is journalled before it is averaged (``closed``), and the average
-with its evaluation afterwards (``aggregated``). A round that is replayed obeys both records, so it
-ends in the same bits however often the process was killed in between.
+Nothing is journalled here: a round is played once, by whoever keeps the journal, and what closed it
+(`Closing`) decides everything that follows.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fednas.errors import Corrupt, NotFound, TaskFailed
-from fednas.federation._task import CLOUD, Fleet, Pending, Result, Task
-from fednas.models import Architecture
-from fednas.seeds import derive_seed
-from fednas.store import Blobs, Journal
+import numpy as np
 
-__all__ = ["Cohort", "Federation", "Outcome", "Round", "quorum_of", "trained_samples"]
+from fednas.errors import FednasError, TaskFailed, TrainingDiverged
+from fednas.federation._gather import Gathering
+from fednas.federation._id import RoundId
+from fednas.federation._updates import COUNTS, Updates
+from fednas.models import Model
+from fednas.seeds import derive_seed
+from fednas.work import AGGREGATE, EVALUATE, Aggregate, Evaluate, Kind, Params, Task, TaskResult
+
+__all__ = ["Closing", "Cohort", "Failure", "Federation", "Member", "Round", "quorum_of"]
 
 ATTEMPTS = 3
-"""How often a round is tried, on another group each time, before its candidate has failed."""
+"""How often a round is tried, on another cohort each time, before its candidate has failed."""
 
 
 @dataclass(frozen=True)
@@ -34,61 +36,68 @@ class Cohort:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A client of the federation: the sha256 of its shard, and rows of it."""
+
+    shard: str
+    samples: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something gave no result: a CamelCase reason, and in words."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Round:
     """What is to be trained.
 
     Parameters
     ----------
-    iteration, phase, candidate, round
-        Name the round; ``candidate`` is empty in the initial training.
-    weights : str
-        sha256 of the weights that every client starts from.
+    id : RoundId
+    model : Model
+        What every client starts from.
     macs : int
         Forward multiply-accumulates of one sample.
-    training : mapping
-        Parameters of the kind ``train`` besides the architecture.
+    kind : Kind
+        What the clients do.
+    params : Params
+        Of that kind.
     cohort : callable
         Attempt (0, 1, ...) -> who trains.
     """
 
-    iteration: int
-    phase: str
-    candidate: str
-    round: int
-    architecture: Architecture
-    weights: str
+    id: RoundId
+    model: Model
     macs: int
-    training: Mapping[str, Any]
+    kind: Kind[Any]
+    params: Params
     cohort: Callable[[int], Cohort]
-
-    @property
-    def key(self) -> str:
-        if not self.candidate:
-            return f"{self.iteration:03}-{self.phase}/{self.round:02}"
-        return f"{self.iteration:03}/{self.phase}/{self.candidate}/{self.round:02}"
-
-    @property
-    def labels(self) -> dict[str, Any]:
-        return {
-            "iteration": self.iteration,
-            "phase": self.phase,
-            "candidate": self.candidate,
-            "round": self.round,
-        }
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """An evaluated network; ``failed`` when no quorum could be had."""
+class Closing:
+    """How a round closed.
 
-    weights: str
-    correct: int = 0
-    total: int = 0
-    failed: bool = False
+    Parameters
+    ----------
+    cohort : Cohort
+        Of the last attempt.
+    updates : Updates or None
+        None where no attempt had a quorum.
+    missing : tuple of str
+        Clients of the cohort that gave no update.
+    failure : Failure or None
+        Why the last of them that failed did.
+    """
 
-    @property
-    def accuracy(self) -> float:
-        return self.correct / self.total if self.total else 0.0
+    cohort: Cohort
+    updates: Updates | None
+    missing: tuple[str, ...] = ()
+    failure: Failure | None = None
 
 
 def quorum_of(share: float, clients: int) -> int:
@@ -99,238 +108,160 @@ def quorum_of(share: float, clients: int) -> int:
     return max(1, min(math.ceil(round(share * clients, 9)), clients - 1))
 
 
-def trained_samples(samples: int, epochs: float, batch_size: int) -> int:
-    """Samples that a client of ``samples`` processes in a round: full batches only."""
-    batch = min(batch_size, samples)
-    return math.ceil(epochs * samples / batch) * batch
-
-
 class Federation:
-    """Plays rounds on a fleet, with their decisions in a journal.
+    """Plays rounds.
 
     Parameters
     ----------
-    fleet, journal, blobs
+    gathering : Gathering
+        Has tasks done.
     seed : int
-    shards : mapping
-        Client -> (sha256 of its shard, samples).
+        Of the search.
+    members : mapping
+        Client -> what is known of it.
     validation, calibration : str
         sha256 of the rows that candidates are ranked on, and of those that batch-norm statistics
         are recomputed on.
     quorum : float
         Share of a cohort.
-    timeout : float or None
-        Seconds from the first task that a worker takes to the end of a round; None waits.
-
-    Attributes
-    ----------
-    last_failure : str
-        Why the last task that failed did; empty if none has.
     """
 
     def __init__(
         self,
-        fleet: Fleet,
-        journal: Journal,
-        blobs: Blobs,
+        gathering: Gathering,
         *,
         seed: int,
-        shards: Mapping[str, tuple[str, int]],
+        members: Mapping[str, Member],
         validation: str,
         calibration: str,
         quorum: float,
-        timeout: float | None,
     ) -> None:
-        self.fleet = fleet
-        self.journal = journal
-        self.blobs = blobs
-        self.seed = seed
-        self.shards = shards
-        self.validation = validation
-        self.calibration = calibration
+        self.members = members
         self.quorum = quorum
-        self.timeout = timeout
-        self.last_failure = ""
+        self._seed = seed
+        self._validation = validation
+        self._calibration = calibration
+        self._index = {name: index for index, name in enumerate(sorted(members))}
+        self._gathering = gathering
 
-    async def do(self, task: Task) -> Result:
-        """Run one task to its end."""
-        return await asyncio.wrap_future(self.fleet.submit(task).future)
+    async def do(self, task: Task) -> TaskResult:
+        """Run one task of the cloud to its end."""
+        return await self._gathering.one(task)
 
-    async def play(self, round: Round) -> Outcome:
-        """Train, average and evaluate; from the journal what it holds already."""
-        aggregated = self.journal.records.get(f"{round.key}-aggregated")
-        closed = self.journal.records.get(f"{round.key}-closed")
-        if aggregated is not None:
-            if closed is None:
-                raise Corrupt(
-                    f"journal: {round.key}-aggregated is there, but no {round.key}-closed"
-                )
-            return _outcome(aggregated.value)
-        if closed is None:
-            closed = self.journal.record(f"{round.key}-closed", await self._train(round))
-        else:
-            await self._restore(round, closed.value["updates"])
-        updates = closed.value["updates"]
-        if not updates:
-            return Outcome(round.weights, failed=True)
-        mean = await self.do(
-            Task(
-                id=f"{round.key}/aggregate",
-                kind="aggregate",
-                client=CLOUD,
-                inputs={update["client"]: update["weights"] for update in updates},
-                params={"weights": {update["client"]: update["samples"] for update in updates}},
-            )
-        )
-        outcome = await self.evaluate(
-            round.key,
-            round.labels,
-            round.architecture,
-            mean.outputs["weights"],
-            extra={"clients": len(updates)},
-        )
-        used = {update["weights"] for update in updates} | {mean.outputs["weights"]}
-        for digest in used - {outcome.weights, round.weights}:
-            self.blobs.delete(digest)
-        return outcome
-
-    async def evaluate(
-        self,
-        key: str,
-        labels: Mapping[str, Any],
-        architecture: Architecture,
-        weights: str,
-        extra: Mapping[str, Any] | None = None,
-    ) -> Outcome:
-        """Recompute the batch-norm statistics, rank on the validation rows, and journal it."""
-        done = self.journal.records.get(f"{key}-aggregated")
-        if done is not None:
-            return _outcome(done.value)
-        result = await self.do(
-            Task(
-                id=f"{key}/evaluate",
-                kind="evaluate",
-                client=CLOUD,
-                inputs={"weights": weights},
-                params={"architecture": architecture.model_dump()},
-                data={"shard": self.validation, "calibration": self.calibration},
-            )
-        )
-        value = {
-            **labels,
-            **(extra or {}),
-            "weights": result.outputs["weights"],
-            "bytes": int(result.scalars["bytes"]),
-            "correct": int(result.scalars["correct"]),
-            "total": int(result.scalars["total"]),
-        }
-        return _outcome(self.journal.record(f"{key}-aggregated", value).value)
-
-    async def _train(self, round: Round) -> dict[str, Any]:
-        """The contents of the ``closed`` record."""
+    async def train(self, round: Round) -> Closing:
+        """Have a cohort train; another one where it finds no quorum."""
         for attempt in range(ATTEMPTS):
             cohort = round.cohort(attempt)
-            results = await self._gather([self._task(round, client) for client in cohort.clients])
-            if len(results) >= quorum_of(self.quorum, len(cohort.clients)):
-                return {
-                    **round.labels,
-                    "group": cohort.group,
-                    "updates": [
-                        self._update(round, name, results[name]) for name in sorted(results)
-                    ],
-                    "missing": sorted(set(cohort.clients) - set(results)),
-                }
-        return {
-            **round.labels,
-            "group": cohort.group,
-            "updates": [],
-            "missing": sorted(cohort.clients),
-        }
+            size = len(cohort.clients)
+            results, errors = await self._gathering.all(self._tasks(round, cohort.clients))
+            enough = quorum_of(self.quorum, size)
+            missing = tuple(sorted(set(cohort.clients) - set(results)))
+            closing = Closing(cohort, None, missing, _failure(errors, missing, size))
+            if len(results) >= enough:
+                return Closing(cohort, self._updates(round, results), missing, closing.failure)
+            diverged = sum(isinstance(error, TrainingDiverged) for error in errors.values())
+            if diverged > size - enough:  # deterministic, and no fault of who was drawn
+                break
+        return closing
 
-    async def _restore(self, round: Round, updates: Sequence[Mapping[str, Any]]) -> None:
-        """Train again what a power cut took: the record is synced to disk, updates are not."""
-        lost = {u["client"]: u["weights"] for u in updates if not self._intact(u["weights"])}
-        results = await self._gather([self._task(round, client) for client in sorted(lost)])
-        for client, digest in lost.items():
-            if client not in results or results[client].outputs["weights"] != digest:
-                raise Corrupt(
-                    f"{self.blobs.store.uri(self.blobs.key(digest))}: the update of {client} in "
-                    f"{round.key} is gone, and could not be made again"
-                )
-
-    def _intact(self, digest: str) -> bool:
-        try:
-            self.blobs.get(digest)
-        except (Corrupt, NotFound):
-            return False
-        return True
-
-    async def _gather(self, tasks: Sequence[Task]) -> dict[str, Result]:
-        """Results by client, until all have come or the deadline has passed."""
-        if not tasks:
-            return {}
-        waiting: dict[asyncio.Future[Result], Pending] = {}
-        started: list[asyncio.Future[float]] = []
-        for task in tasks:
-            pending = self.fleet.submit(task)
-            waiting[asyncio.wrap_future(pending.future)] = pending
-            started.append(asyncio.wrap_future(pending.started))
-        try:
-            if self.timeout is not None:
-                signs: list[asyncio.Future[Any]] = [*started, *waiting]
-                await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait(waiting, timeout=self.timeout)
-        finally:
-            for future, pending in waiting.items():
-                if not future.done():
-                    self.fleet.cancel(pending)
-        results = {}
-        for future, pending in waiting.items():
-            if future.done() and not future.cancelled():
-                error = future.exception()
-                if error is None:
-                    results[pending.task.client] = future.result()
-                elif isinstance(error, TaskFailed):
-                    self.last_failure = str(error)
-                else:
-                    raise error
+    async def again(self, round: Round, clients: Sequence[str]) -> dict[str, TaskResult]:
+        """Have some clients do their task of a round again, whose updates were lost."""
+        results, _ = await self._gathering.all(self._tasks(round, clients))
         return results
 
-    def _task(self, round: Round, client: str) -> Task:
-        return Task(
-            id=f"{round.key}/{client}",
-            kind="train",
-            client=client,
-            inputs={"weights": round.weights},
-            params={"architecture": round.architecture.model_dump(), **round.training},
-            data={"shard": self.shards[client][0]},
-            seed=derive_seed(
-                self.seed,
-                "train",
-                round.iteration,
-                round.phase,
-                round.candidate,
-                round.round,
-                client,
-            ),
+    async def aggregate(self, id: RoundId, updates: Updates) -> dict[str, str]:
+        """Average each output by name: name -> sha256 of the mean."""
+        names = sorted(self._index)
+        clients = [names[index] for index in updates.clients]
+        weights = dict(zip(clients, updates.counts["samples"].tolist(), strict=True))
+        means = {}
+        for output, digests in sorted(updates.digests.items()):
+            done = await self.do(
+                AGGREGATE.task(
+                    f"{id.key}/aggregate/{output}",
+                    Aggregate(weights=weights),
+                    inputs=dict(zip(clients, digests, strict=True)),
+                )
+            )
+            means[output] = done.outputs["mean"]
+        return means
+
+    async def evaluate(
+        self, id: str, model: Model, *, shard: str | None = None
+    ) -> tuple[Model, TaskResult]:
+        """Evaluate on the validation rows, with statistics recomputed; or as it is on ``shard``."""
+        data = (
+            {"shard": self._validation, "calibration": self._calibration}
+            if shard is None
+            else {"shard": shard}
+        )
+        done = await self.do(
+            EVALUATE.task(
+                id, Evaluate(architecture=model.architecture), inputs=model.blobs, data=data
+            )
+        )
+        return model.having(done.outputs), done
+
+    def _tasks(self, round: Round, clients: Sequence[str]) -> list[Task]:
+        at = round.id
+        first = round.kind.task(at.key, round.params, inputs=round.model.blobs)
+        return [
+            first.model_copy(
+                update={
+                    "id": f"{at.key}/{client}",
+                    "client": client,
+                    "data": {"shard": self.members[client].shard},
+                    "seed": derive_seed(
+                        self._seed,
+                        round.kind.name,
+                        at.iteration,
+                        at.phase,
+                        at.subject,
+                        at.number,
+                        client,
+                    ),
+                }
+            )
+            for client in clients
+        ]
+
+    def _updates(self, round: Round, results: Mapping[str, TaskResult]) -> Updates:
+        """The lines of the counted ledger: nothing in them may depend on the run."""
+        kind, clients = round.kind, sorted(results)
+        rows = [self.members[client].samples for client in clients]
+        trained = [kind.samples(round.params, count) for count in rows]
+        size = [sum(results[client].sizes.values()) for client in clients]
+        columns = {
+            "samples": rows,
+            "trained": trained,
+            "macs": [kind.passes * round.macs * count for count in trained],
+            "bytes_down": size,
+            "bytes_up": size,
+        }
+        return Updates(
+            clients=np.array([self._index[client] for client in clients], np.int32),
+            digests={
+                output.name: [results[client].outputs[output.name] for client in clients]
+                for output in kind.outputs
+            },
+            counts={name: np.array(columns[name], np.int64) for name in COUNTS},
+            metrics={
+                name: np.array([results[client].sums[name] for client in clients])
+                for name in kind.sums
+                if name != "samples"
+            },
         )
 
-    def _update(self, round: Round, client: str, result: Result) -> dict[str, Any]:
-        """One line of the counted ledger: nothing in it may depend on the run."""
-        samples = self.shards[client][1]
-        trained = trained_samples(samples, round.training["epochs"], round.training["batch_size"])
-        size = int(result.scalars["bytes"])
-        return {
-            "client": client,
-            "weights": result.outputs["weights"],
-            "samples": samples,
-            "trainedSamples": trained,
-            "macs": 3 * round.macs * trained,
-            "bytesDown": size,
-            "bytesUp": size,
-            "loss": result.scalars["loss"],
-        }
 
-
-def _outcome(value: Mapping[str, Any]) -> Outcome:
-    return Outcome(value["weights"], value["correct"], value["total"])
+def _failure(
+    errors: Mapping[str, FednasError], missing: Sequence[str], size: int
+) -> Failure | None:
+    """The failure to tell of: divergence before all others, for it needs another spec."""
+    if not missing:
+        return None
+    told = sorted(errors.items(), key=lambda item: isinstance(item[1], TrainingDiverged))
+    if not told:
+        return Failure("QuorumMissed", f"{len(missing)} of {size} clients gave no update in time")
+    client, error = told[-1]
+    reason = error.reason if isinstance(error, TaskFailed) else "TaskFailed"
+    return Failure(reason, f"{client}: {error}"[:500])

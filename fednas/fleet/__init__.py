@@ -2,13 +2,5 @@
 
 from fednas.fleet._cpus import available_cpus, worker_count
 from fednas.fleet._local import LocalFleet, StoreSource
-from fednas.fleet._watch import TaskDone, WatchedFleet
 
-__all__ = [
-    "LocalFleet",
-    "StoreSource",
-    "TaskDone",
-    "WatchedFleet",
-    "available_cpus",
-    "worker_count",
-]
+__all__ = ["LocalFleet", "StoreSource", "available_cpus", "worker_count"]

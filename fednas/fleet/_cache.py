@@ -11,7 +11,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ __all__ = ["CachedSource", "FileCache"]
 
 
 class FileCache:
-    """Files named by sha256 in a folder. Thread-safe; for one program at a time.
+    """Files named by sha256 in a folder. Thread-safe; for one program and its workers at a time.
 
     Parameters
     ----------
@@ -40,7 +40,10 @@ class FileCache:
         self._marks.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._in_use: Counter[str] = Counter()
-        for left in folder.glob("*.partial"):
+
+    def sweep(self) -> None:
+        """Remove what an earlier program had half written."""
+        for left in self.folder.glob("*.partial"):
             left.unlink(missing_ok=True)
 
     def path(self, digest: str) -> Path:
@@ -68,6 +71,14 @@ class FileCache:
             return False
         return True
 
+    def read(self, digest: str) -> bytes | None:
+        """The bytes of a blob that lies here whole; else None."""
+        try:
+            data = self.path(digest).read_bytes()
+        except OSError:
+            return None
+        return data if digest_of(data) == digest else None
+
     def write(self, digest: str, chunks: Iterable[bytes]) -> None:
         """Keep a blob whose bytes come in pieces.
 
@@ -76,7 +87,7 @@ class FileCache:
         Corrupt
             If the bytes have another digest, or are more than the cache may hold.
         """
-        partial = self.folder / f"{digest}.{threading.get_ident()}.partial"
+        partial = self.folder / f"{digest}.{os.getpid()}-{threading.get_ident()}.partial"
         sha, size = hashlib.sha256(), 0
         try:
             with partial.open("wb") as file:
@@ -98,9 +109,10 @@ class FileCache:
         with self._lock:
             files = []
             for path in self.folder.iterdir():
-                if path.is_file() and path.suffix != ".partial":
-                    status = path.stat()
-                    files.append((status.st_mtime_ns, status.st_size, path))
+                with suppress(FileNotFoundError):  # another worker was faster
+                    if path.is_file() and path.suffix != ".partial":
+                        status = path.stat()
+                        files.append((status.st_mtime_ns, status.st_size, path))
             total = sum(size for _, size, _ in files)
             for _, size, path in sorted(files):
                 if total <= self.limit:

@@ -8,11 +8,8 @@ after a capped, jittered wait. A worker that dies costs one task.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
-import resource
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,15 +20,23 @@ from typing import Any
 
 import httpx
 import structlog
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired
 
-from fednas.errors import Corrupt, FednasError
-from fednas.federation import Cost, Task
-from fednas.fleet._api import Coordinator, Lost, Refused
+from fednas.errors import Corrupt, FednasError, TrainingDiverged
+from fednas.fleet import _worker
 from fednas.fleet._cache import CachedSource, FileCache
-from fednas.fleet._local import _die_with_parent
-from fednas.fleet._protocol import Complete, FailReason, Grant, Upload, Uploaded
+from fednas.fleet._connection import Connection, Lost, Refused
+from fednas.fleet._protocol import (
+    PROTOCOL,
+    Complete,
+    FailReason,
+    Grant,
+    Register,
+    Upload,
+    Uploaded,
+)
 from fednas.store import digest_of
+from fednas.work import Task
 
 __all__ = ["Backoff", "Client"]
 
@@ -86,9 +91,11 @@ class Client:
 
     Parameters
     ----------
-    coordinator : Coordinator
+    connection : Connection
         Where tasks come from.
     cache : FileCache
+    device_class, name : str
+        As in `Register`.
     workers : int
         Worker processes, each with one torch thread.
     exit_when_over : bool
@@ -96,29 +103,64 @@ class Client:
     """
 
     def __init__(
-        self, coordinator: Coordinator, cache: FileCache, *, workers: int, exit_when_over: bool
+        self,
+        connection: Connection,
+        cache: FileCache,
+        *,
+        device_class: str,
+        name: str,
+        workers: int,
+        exit_when_over: bool,
     ) -> None:
-        self._coordinator = coordinator
+        self._connection = connection
         self._cache = cache
+        self._introduction = Register(
+            protocol=PROTOCOL, device_class=device_class, name=name, workers=workers
+        )
         self._workers = workers
         self._exit_when_over = exit_when_over
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
         self._http = httpx.Client(timeout=httpx.Timeout(30.0, connect=5.0), follow_redirects=False)
-        self._pool: Any = self._new_pool()
+        self._pool = self._new_pool()
 
     def run(self) -> None:
         """Do tasks until `stop` is called or, if so told, the search is over."""
-        threads = [
-            threading.Thread(target=self._slot, name=f"fednas-slot-{n}", daemon=True)
-            for n in range(self._workers)
-        ]
-        others = (self._warm, self._beat)
-        for thread in (*threads, *(threading.Thread(target=f, daemon=True) for f in others)):
-            thread.start()
+        threading.Thread(target=self._begin, daemon=True).start()
         self._stop.wait()
         self._leave()
+
+    def _begin(self) -> None:
+        """Learn which bits the workers compute, and go to work."""
+        numerics = self._numerics()
+        if numerics is None:
+            return
+        self._cache.sweep()
+        self._connection.introduce(
+            lambda: self._introduction.model_copy(
+                update={"numerics": numerics, "unfinished": self._cache.unfinished()}
+            ),
+            lambda message: self._cache.forget(message.unfinished),
+        )
+        slots = [self._slot] * self._workers
+        for target in (*slots, self._beat):
+            threading.Thread(target=target, daemon=True).start()
+
+    def _numerics(self) -> dict[str, str] | None:
+        """What a worker says of itself; None when told to stop before."""
+        backoff = Backoff()
+        while not self._stop.is_set():
+            try:
+                found: dict[str, str] = self._pool.schedule(_describe).result()
+            except Exception as error:  # a worker that died, or a pool that broke
+                log.warning("no worker starts", error=repr(error))
+                self._stop.wait(backoff.wait())
+                with self._lock:
+                    self._pool = self._new_pool()
+            else:
+                return found
+        return None
 
     def stop(self) -> None:
         """Give back the tasks under way and end; safe in a signal handler."""
@@ -130,8 +172,8 @@ class Client:
         deadline = time.monotonic() + GOODBYE_SECONDS
         for one in held:
             one.gone.set()
-            self._coordinator.give_back(one.grant.lease, "Abandoned", "told to stop", deadline)
-        self._coordinator.goodbye(deadline)
+            self._connection.give_back(one.grant.lease, "Abandoned", "told to stop", deadline)
+        self._connection.goodbye(deadline)
         self._pool.stop()
         self._pool.join(timeout=GOODBYE_SECONDS)
 
@@ -141,7 +183,7 @@ class Client:
         backoff = Backoff()
         while not self._stop.is_set():
             try:
-                answer = self._coordinator.ask()
+                answer = self._connection.ask()
             except (Lost, Refused) as error:
                 pause = backoff.wait()
                 log.warning("no answer", error=str(error), seconds=round(pause, 1))
@@ -177,10 +219,10 @@ class Client:
             log.info("task dropped", task=task.id)
         except _Unfinished as error:
             log.warning("task failed", task=task.id, reason=error.reason, error=str(error))
-            self._coordinator.give_back(grant.lease, error.reason, str(error))
+            self._connection.give_back(grant.lease, error.reason, str(error))
         except Exception as error:
             log.exception("task failed", task=task.id)
-            self._coordinator.give_back(grant.lease, "TaskFailed", repr(error))
+            self._connection.give_back(grant.lease, "TaskFailed", repr(error))
         else:
             log.info("task done", task=task.id, seconds=round(time.monotonic() - began, 3))
 
@@ -256,6 +298,8 @@ class Client:
         except ProcessExpired as death:
             message = f"the worker process died (exit code {death.exitcode}); out of memory?"
             raise _Unfinished("DiedInTask", message) from death
+        except TrainingDiverged as error:
+            raise _Unfinished("TrainingDiverged", str(error)) from error
         except FednasError as error:
             raise _Unfinished("TaskFailed", str(error)) from error
         except Exception as error:
@@ -274,7 +318,7 @@ class Client:
         while True:
             self._check(held)
             try:
-                self._coordinator.complete(
+                self._connection.complete(
                     held.grant.lease,
                     lambda session: Complete(session=session, outputs=outputs, **report),
                 )
@@ -287,46 +331,27 @@ class Client:
     # -- heartbeats ------------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        while not self._stop.wait(self._coordinator.heartbeat_seconds):
+        while not self._stop.wait(self._connection.heartbeat_seconds):
             with self._lock:
                 held = list(self._held.values())
             for one in held:
-                if not self._coordinator.heartbeat(one.grant.lease):
+                if not self._connection.heartbeat(one.grant.lease):
                     one.gone.set()
 
     # -- workers ---------------------------------------------------------------------------------
 
-    def _warm(self) -> None:
-        """Start the workers now, so that the first task need not wait for their imports."""
-        self._pool.schedule(os.getpid)
-
-    def _new_pool(self) -> ProcessPool:
-        os.environ["OMP_NUM_THREADS"] = "1"
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["fednas.fleet._work"])
-        return ProcessPool(
-            max_workers=self._workers, context=context, initializer=_begin, initargs=(os.getpid(),)
-        )
+    def _new_pool(self) -> Any:
+        return _worker.new_pool(self._workers, _worker.begin, os.getpid())
 
 
-def _begin(parent: int) -> None:
-    """Once in each worker process."""
-    _die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from fednas.fleet._work import one_thread
+def _describe() -> dict[str, str]:
+    """In a worker: what its bits depend on."""
+    from fednas.training import numerics
 
-    one_thread()
+    return numerics()
 
 
 def _run(task: Task, source: CachedSource) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """In the worker: do the task, and measure it."""
-    from fednas.fleet._work import execute
-
-    began, cpu = time.monotonic(), time.process_time()
-    work = execute(task, source)
-    cost = Cost(
-        cpu_seconds=time.process_time() - cpu,
-        wall_seconds=time.monotonic() - began,
-        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    )
-    return work.outputs, {"scalars": work.scalars, "weight": work.weight, "cost": cost}
+    """In a worker: do the task, and measure it."""
+    work, usage = _worker.do(task, source)
+    return work.outputs, {"sums": work.sums, "weight": work.weight, "usage": usage}

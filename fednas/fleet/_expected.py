@@ -1,35 +1,47 @@
 """What a client's update has to look like, known before it is leased.
 
-An update has as many numbers as the weights that its task starts from, and weighs as much as its
-shard has rows. Both stand in the first bytes of those two blobs, so no weights are read.
+An output has as many numbers as the input that it is like, and a result weighs as much as its shard
+has rows. Both stand in the first bytes of those blobs, so no weights are read.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from fednas.errors import Corrupt
-from fednas.federation import Task
+from fednas.work import KINDS, Task
 
-__all__ = ["Expectations", "Expected"]
+__all__ = ["Expectations", "Expected", "Form"]
 
 _HEAD = 512
 """Bytes: both headers are shorter (a safetensors header of one tensor has about 80)."""
 
 
 @dataclass(frozen=True)
-class Expected:
-    """Of one output: ``elements`` float32 numbers in ``size`` bytes; its weight in a mean."""
+class Form:
+    """Of one output: ``elements`` float32 numbers in ``size`` bytes."""
 
     elements: int
     size: int
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Of a result: the form of each output, and its weight in a mean (None: any)."""
+
+    outputs: Mapping[str, Form]
     weight: int | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all outputs."""
+        return sum(form.size for form in self.outputs.values())
 
 
 class Expectations:
@@ -48,16 +60,19 @@ class Expectations:
         self._rows = lru_cache(maxsize=65536)(lambda digest: _rows(head(data + digest, _HEAD)))
 
     def of(self, task: Task) -> Expected:
-        """What each output of a task must be.
+        """What the result of a client's task must be.
 
         Raises
         ------
         StoreError
-            If its weights or its shard cannot be read.
+            If its inputs or its shard cannot be read.
         """
-        elements, size = self._vector(task.inputs["weights"])
+        outputs = {
+            output.name: Form(*self._vector(task.inputs[output.like]))
+            for output in KINDS[task.kind].outputs
+        }
         weight = self._rows(task.data["shard"]) if "shard" in task.data else None
-        return Expected(elements, size, weight)
+        return Expected(outputs, weight)
 
 
 def _vector(head: bytes) -> tuple[int, int]:

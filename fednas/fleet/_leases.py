@@ -153,11 +153,21 @@ class LeaseBook(Generic[T]):
             lease.job.state = State.ACCEPTING
         return lease
 
-    def fail(self, lease_id: str, fault: str | None) -> Fate:
-        """The holder gives up; ``fault`` None where it is nobody's (told to stop)."""
+    def fail(self, lease_id: str, fault: str | None, *, final: bool = False) -> Fate:
+        """The holder gives up.
+
+        Parameters
+        ----------
+        fault : str or None
+            None where it is nobody's: told to stop.
+        final : bool
+            Whoever tried would fail alike.
+        """
         lease = self._leases.pop(lease_id, None)
         if lease is None:
             return Fate.STALE
+        if final:
+            lease.job.faults[fault or ""] = ATTEMPTS
         return self._again(lease, fault)
 
     # -- what became of a result -----------------------------------------------------------------

@@ -1,18 +1,13 @@
 """Tasks on a pool of local processes, one torch thread each.
 
-Workers come from a forkserver that has imported torch but done no torch work: a fork after
-threaded torch work hangs, and importing it in each costs two seconds. A worker that dies takes one
-task with it, which is tried again; one that dies idle takes pebble's whole pool with it, which is
-made anew. Weight blobs travel through the store, never through the pool.
+A worker that dies takes one task with it, which is tried again; one that dies idle takes pebble's
+whole pool with it, which is made anew. Weight blobs travel through the store, never through the
+pool.
 """
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
-import resource
-import signal
 import threading
 import time
 from collections import OrderedDict
@@ -22,26 +17,21 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
-from multiprocessing import forkserver, resource_tracker
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from fednas.data import Rows, open_rows
-from fednas.errors import DiedInTask, FednasError, TaskFailed
-from fednas.federation import Cost, Pending, Result, Task
+from fednas.errors import DiedInTask, FednasError, OtherNumerics, TaskFailed
+from fednas.fleet import _worker
+from fednas.fleet._cache import FileCache
 from fednas.store import Blobs, Layout, Store
-
-if TYPE_CHECKING:
-    from fednas.fleet._work import Work
+from fednas.work import CLOUD, Pending, Task, TaskResult
 
 __all__ = ["LocalFleet", "StoreSource"]
 
 DEATHS = 3
 """A task whose worker died this often is given up."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 class LocalFleet:
@@ -54,25 +44,26 @@ class LocalFleet:
     layout : Layout
     workers : int
         Processes; one per core is best.
+    cache : Path, optional
+        A folder in which workers keep what they wrote, so that a blob is read from the store at
+        most once; for stores that are far.
     """
 
-    def __init__(self, store: Callable[[], Store], layout: Layout, *, workers: int) -> None:
-        if find_spec("torch") is None:  # every worker would die of it
-            raise ModuleNotFoundError("training needs torch", name="torch")
-        os.environ["OMP_NUM_THREADS"] = "1"
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["fednas.fleet._work", "torch._dynamo"])
-        _start_forkserver()
+    def __init__(
+        self,
+        store: Callable[[], Store],
+        layout: Layout,
+        *,
+        workers: int,
+        cache: Path | None = None,
+    ) -> None:
         self._new_pool = partial(
-            ProcessPool,
-            max_workers=workers,
-            context=context,
-            initializer=_begin,
-            initargs=(store, layout, os.getpid()),
+            _worker.new_pool, workers, _begin, store, layout, os.getpid(), cache
         )
         self._pool: ProcessPool | None = self._new_pool()
         self._lock = threading.Lock()
-        self._running: dict[int, ProcessFuture[Result]] = {}
+        self._running: dict[int, ProcessFuture[tuple[TaskResult, str]]] = {}
+        self._numerics = ""
 
     def submit(self, task: Task) -> Pending:
         pending = Pending(task)
@@ -100,7 +91,7 @@ class LocalFleet:
         self._running[id(pending)] = future
         future.add_done_callback(partial(self._done, pending, deaths))
 
-    def _in_pool(self, task: Task) -> ProcessFuture[Result] | None:
+    def _in_pool(self, task: Task) -> ProcessFuture[tuple[TaskResult, str]] | None:
         """Its future in a pool that lives; None after `close`."""
         with self._lock:
             if self._pool is None:
@@ -113,13 +104,16 @@ class LocalFleet:
                 threading.Thread(target=_discard, args=(broken,), daemon=True).start()
                 return self._pool.schedule(_work, args=(task,))
 
-    def _done(self, pending: Pending, deaths: int, future: ProcessFuture[Result]) -> None:
+    def _done(
+        self, pending: Pending, deaths: int, future: ProcessFuture[tuple[TaskResult, str]]
+    ) -> None:
         self._running.pop(id(pending), None)
         if pending.future.done():
             return
         error: Exception
         try:
-            result = future.result()
+            result, numerics = future.result()
+            self._check(numerics)
         except CancelledError:
             pending.future.cancel()
             return
@@ -143,18 +137,14 @@ class LocalFleet:
         with suppress(InvalidStateError):
             pending.future.set_exception(error)
 
-
-def _start_forkserver() -> None:
-    """With Ctrl-C blocked, for it and all its children: while it imports torch it would die of it.
-
-    The resource tracker comes first, since its start unblocks the signal.
-    """
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    def _check(self, numerics: str) -> None:
+        """All workers of a pool compute the same bits, also one that came later."""
+        self._numerics = self._numerics or numerics
+        if numerics != self._numerics:
+            raise OtherNumerics(
+                f"two workers of one machine train to other bits ({numerics[:12]} and "
+                f"{self._numerics[:12]}): was it moved to another processor? Run again"
+            )
 
 
 def _discard(pool: ProcessPool) -> None:
@@ -171,9 +161,12 @@ class StoreSource:
 
     store: Store
     layout: Layout
+    cache: FileCache | None = None
     _rows: OrderedDict[str, Rows] = field(default_factory=OrderedDict)
 
     def blob(self, digest: str) -> bytes:
+        if self.cache is not None and (kept := self.cache.read(digest)) is not None:
+            return kept
         return Blobs(self.store, self.layout.blobs).get(digest)
 
     def rows(self, digest: str) -> Rows:
@@ -188,58 +181,42 @@ class StoreSource:
     def upload(self, key: str) -> bytes:
         return self.store.get(key)
 
-
-@dataclass
-class _Worker:
-    execute: Callable[[Task, Any], Work]
-    source: StoreSource
-
-
-_worker: _Worker | None = None
+    def put(self, data: bytes, *, durable: bool) -> str:
+        """Write a blob, and keep it at hand."""
+        digest = Blobs(self.store, self.layout.blobs).put(data, durable=durable)
+        if self.cache is not None and len(data) <= self.cache.limit:
+            self.cache.write(digest, [data])
+        return digest
 
 
-def _begin(store: Callable[[], Store], layout: Layout, parent: int) -> None:
+_source: StoreSource | None = None
+_numerics: str = ""
+
+CACHE_BYTES = 256 << 20
+"""Of blobs that the workers of a pool keep together."""
+
+
+def _begin(store: Callable[[], Store], layout: Layout, parent: int, cache: Path | None) -> None:
     """Once in each worker process."""
-    global _worker
-    _die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    from fednas.fleet._work import execute, one_thread
+    global _source, _numerics
+    _worker.begin(parent)
+    from fednas.training import fingerprint
 
-    one_thread()
-    _worker = _Worker(execute, StoreSource(store(), layout))
-
-
-def _die_with_parent(parent: int) -> None:
-    """Where the system knows how: no worker outlives a search that was killed."""
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (AttributeError, OSError):
-        return
-    if os.getppid() == 1 or not _alive(parent):
-        os._exit(1)
+    _numerics = fingerprint()
+    kept = None if cache is None else FileCache(cache, CACHE_BYTES)
+    _source = StoreSource(store(), layout, kept)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
-
-
-def _work(task: Task) -> Result:
-    assert _worker is not None
-    wall, cpu = time.monotonic(), time.process_time()
-    work = _worker.execute(task, _worker.source)
-    blobs = Blobs(_worker.source.store, _worker.source.layout.blobs)
-    durable = task.kind != "train"
-    return Result(
-        outputs={name: blobs.put(data, durable=durable) for name, data in work.outputs.items()},
-        scalars=work.scalars,
+def _work(task: Task) -> tuple[TaskResult, str]:
+    """The result of a task, and the fingerprint of the worker that did it."""
+    assert _source is not None
+    work, usage = _worker.do(task, _source)
+    durable = task.client == CLOUD  # what a client trained can be trained again
+    result = TaskResult(
+        outputs={n: _source.put(data, durable=durable) for n, data in work.outputs.items()},
+        sizes={name: len(data) for name, data in work.outputs.items()},
+        sums=work.sums,
         weight=work.weight,
-        cost=Cost(
-            cpu_seconds=time.process_time() - cpu,
-            wall_seconds=time.monotonic() - wall,
-            peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        ),
+        usage=usage,
     )
+    return result, _numerics

@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from fednas.federation import Cost, Task
+from fednas.work import Task, Usage
 
 __all__ = [
     "PROTOCOL",
@@ -37,11 +37,12 @@ __all__ = [
     "Uploaded",
 ]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when an older client or coordinator could no longer take part."""
 
 _Hex128 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Short = Annotated[str, Field(max_length=128)]
 _Name = Annotated[str, Field(max_length=64, pattern="^[A-Za-z0-9._-]+$")]
 
 
@@ -64,6 +65,8 @@ class Register(_Message):
         again at once.
     workers : int
         Tasks that it works on at the same time.
+    numerics : dict of str to str
+        What the bits of its workers depend on, with their ``digest`` (`fednas.training.numerics`).
     unfinished : list of str
         Leases that an earlier life of the program, with the same cache, died in.
     """
@@ -72,6 +75,7 @@ class Register(_Message):
     device_class: Annotated[str, Field(max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
     name: Annotated[str, Field(min_length=1, max_length=253)]
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    numerics: Annotated[dict[_Name, _Short], Field(max_length=16)] = {}
     unfinished: Annotated[list[_Hex128], Field(max_length=1024)] = []
 
 
@@ -145,16 +149,22 @@ class Complete(_Message):
 
     session: _Hex128
     outputs: Annotated[dict[_Name, Uploaded], Field(max_length=16)]
-    scalars: Annotated[dict[_Name, FiniteFloat], Field(max_length=64)] = {}
+    sums: Annotated[dict[_Name, FiniteFloat], Field(max_length=64)] = {}
     weight: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    cost: Cost = Cost()
+    usage: Usage = Usage()
 
 
-FailReason = Literal["Abandoned", "DiedInTask", "FetchFailed", "TaskFailed", "UploadFailed"]
+FailReason = Literal[
+    "Abandoned", "DiedInTask", "FetchFailed", "TaskFailed", "TrainingDiverged", "UploadFailed"
+]
 
 
 class Fail(_Message):
-    """The client gives the task back. ``Abandoned`` is no fault: it was told to stop."""
+    """The client gives the task back.
+
+    ``Abandoned`` is no fault: it was told to stop. ``TrainingDiverged`` is final: whoever did the
+    task would fail alike.
+    """
 
     session: _Hex128
     reason: FailReason

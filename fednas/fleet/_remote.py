@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,27 +19,23 @@ from functools import partial
 
 import structlog
 
-from fednas.errors import DiedInTask, StoreError, TaskFailed
-from fednas.federation import CLOUD, Fleet, Pending, Result, Task
+from fednas.errors import DiedInTask, StoreError, TaskFailed, TrainingDiverged
 from fednas.fleet._expected import Expectations, Expected
 from fednas.fleet._leases import ATTEMPTS, Fate, Job, Lease, LeaseBook
 from fednas.fleet._metrics import Metrics
-from fednas.fleet._protocol import Complete, FailReason, Grant, Register, Upload
+from fednas.fleet._numerics import Numerics
+from fednas.fleet._protocol import Complete, FailReason, Grant, Refusal, Register, Upload
 from fednas.fleet._sessions import Session, Sessions, Waiter, Waiters
-from fednas.fleet._updates import (
-    Refused,
-    accept_task,
-    outputs_of,
-    problem_of,
-    refusal_of,
-    result_of,
-)
+from fednas.fleet._updates import accept_task, problem_of, refusal_of, result_of
 from fednas.store import Layout, MinioStore
+from fednas.work import CLOUD, Fleet, Pending, Task, TaskResult
 
 __all__ = ["HEARTBEAT_SECONDS", "RemoteFleet"]
 
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 4 * HEARTBEAT_SECONDS
+
+_ERRORS = {kind.reason: kind for kind in (DiedInTask, TrainingDiverged)}
 
 log = structlog.get_logger("fednas.fleet")
 
@@ -62,7 +58,7 @@ class _Update:
 
     lease: Lease[_Item]
     report: Complete
-    accepted: dict[str, Result] = field(default_factory=dict)
+    accepted: dict[str, TaskResult] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,9 @@ class RemoteFleet:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.device_classes = dict(device_classes)
+        self.clients = Counter(device_classes.values())
         self.metrics = metrics or Metrics()
+        self.numerics = Numerics()
         self.sessions = Sessions(clock)
         self.over = False
         self._clock = clock
@@ -203,7 +201,9 @@ class RemoteFleet:
             with self._lock:
                 if self.over:
                     return None
-                lease = self._book.lease(session.holder, device_class)
+                lease = None
+                if self.numerics.accepts(session):
+                    lease = self._book.lease(session.holder, device_class)
                 if lease is None:
                     self._waiters.add(device_class, waiter)
             if lease is not None:
@@ -232,13 +232,16 @@ class RemoteFleet:
         """A client program gives a task back; False if its lease has ended."""
         with self._lock:
             lease = self._book.find(lease_id)
-            fate = self._book.fail(lease_id, None if reason == "Abandoned" else reason)
+            fate = self._book.fail(
+                lease_id,
+                None if reason == "Abandoned" else reason,
+                final=reason == "TrainingDiverged",
+            )
         if lease is None or fate is Fate.STALE:
             return False
         self.metrics.failed.labels(reason).inc()
         self._log("task given back", lease, reason=reason, message=message)
-        kind = DiedInTask if reason == "DiedInTask" else TaskFailed
-        self._after(lease, fate, kind(f"{reason}: {message}"))
+        self._after(lease, fate, _ERRORS.get(reason, TaskFailed)(f"{reason}: {message}"))
         return True
 
     def complete(self, lease_id: str, report: Complete) -> bool:
@@ -267,7 +270,8 @@ class RemoteFleet:
         lease, item = update.lease, update.lease.job.item
         for name, output in update.report.outputs.items():
             key = self._upload_key(lease, name)
-            look = accept_task(item.task, item.expected, name, key, output.sha256)
+            form = item.expected.outputs[name]
+            look = accept_task(item.task, form, name, key, output.sha256)
             try:
                 pending = cloud.fleet.submit(look)
             except Exception as error:  # the pool has broken; nothing may wait for ever
@@ -275,7 +279,7 @@ class RemoteFleet:
                 return
             pending.future.add_done_callback(partial(self._looked, update, name))
 
-    def _looked(self, update: _Update, name: str, future: Future[Result]) -> None:
+    def _looked(self, update: _Update, name: str, future: Future[TaskResult]) -> None:
         """An upload has been looked at; on a thread of the cloud's pool."""
         lease = update.lease
         self._spent.append(self._upload_key(lease, name))
@@ -319,7 +323,7 @@ class RemoteFleet:
         with contextlib.suppress(InvalidStateError):
             item.pending.future.set_result(result_of(item.task, update.report, update.accepted))
 
-    def _refuse(self, lease: Lease[_Item], refused: Refused) -> None:
+    def _refuse(self, lease: Lease[_Item], refused: Refusal) -> None:
         """An update is no good; the next client program gets its task."""
         self.metrics.rejected.labels(refused.reason).inc()
         self._log("update rejected", lease, reason=refused.reason, message=refused.message)
@@ -336,11 +340,10 @@ class RemoteFleet:
             if fate is not Fate.GIVEN_UP:
                 return
             self._jobs.pop(id(pending), None)
-        kind = DiedInTask if isinstance(error, DiedInTask) else TaskFailed
+        kind = type(error) if isinstance(error, TaskFailed) else TaskFailed
+        tried = "" if kind is TrainingDiverged else f"{ATTEMPTS} attempts failed, the last with: "
         with contextlib.suppress(InvalidStateError):
-            pending.future.set_exception(
-                kind(f"{pending.task.id}: {ATTEMPTS} attempts failed, the last with: {error}")
-            )
+            pending.future.set_exception(kind(f"{pending.task.id}: {tried}{error}"))
 
     # -- leasing ---------------------------------------------------------------------------------
 
@@ -352,13 +355,13 @@ class RemoteFleet:
         """The task with leave to read its blobs and to write its outputs, and nothing else."""
         assert self._cloud is not None
         store, layout, seconds = self._cloud.store, self._cloud.layout, self._cloud.url_seconds
-        task, size = lease.job.item.task, lease.job.item.expected.size
+        task, expected = lease.job.item.task, lease.job.item.expected
         keys = {digest: layout.blobs + digest for digest in task.inputs.values()}
         keys |= {digest: layout.data + digest for digest in task.data.values()}
         uploads = {}
-        for name in outputs_of(task):
-            post = store.presigned_post(self._upload_key(lease, name), size, seconds)
-            uploads[name] = Upload(url=post.url, fields=post.fields, max_bytes=size)
+        for name, form in expected.outputs.items():
+            post = store.presigned_post(self._upload_key(lease, name), form.size, seconds)
+            uploads[name] = Upload(url=post.url, fields=post.fields, max_bytes=form.size)
         started = lease.job.item.pending.started
         if not started.done():
             started.set_result(time.monotonic())
@@ -380,7 +383,7 @@ class RemoteFleet:
         while not self._closed.wait(1.0):
             with self._lock:
                 ended = self._book.expire()
-                for device_class in set(self.device_classes.values()):
+                for device_class in self.clients:
                     self._waiters.wake(device_class, self._book.queued(device_class))
             for lease in ended:
                 self.metrics.expired.inc()
@@ -390,25 +393,30 @@ class RemoteFleet:
         """Remove uploads that were looked at, and those of an earlier life."""
         while not self._closed.wait(1.0):
             while self._spent:
+                keys = [self._spent[index] for index in range(min(1000, len(self._spent)))]
                 with contextlib.suppress(StoreError):
-                    cloud.store.delete(self._spent[0])
-                self._spent.popleft()
+                    cloud.store.delete(*keys)
+                for _ in keys:
+                    self._spent.popleft()
 
     # -- looking ---------------------------------------------------------------------------------
 
     def alive(self) -> dict[str, int]:
-        """Living client programs of each device class."""
-        alive = self.sessions.alive()
-        return {name: alive[name] for name in sorted(set(self.device_classes.values()))}
+        """Living client programs of each device class that may be given work."""
+        alive = Counter(s.device_class for s in self.sessions.alive() if self.numerics.accepts(s))
+        return {name: alive[name] for name in sorted(self.clients)}
+
+    def strangers(self) -> list[Session]:
+        """Living client programs that train to other bits than the search: they get no work."""
+        return [one for one in self.sessions.alive() if not self.numerics.accepts(one)]
 
     def available(self) -> int:
         """Clients that a living client program serves and that are not benched."""
         alive = self.alive()
         with self._lock:
-            benched = set(self._book.benched)
+            benched = Counter(self.device_classes[client] for client in self._book.benched)
         return sum(
-            alive[device_class] > 0 and client not in benched
-            for client, device_class in self.device_classes.items()
+            count - benched[name] for name, count in self.clients.items() if alive.get(name, 0)
         )
 
     def measure(self) -> None:
@@ -416,7 +424,7 @@ class RemoteFleet:
         for device_class, count in self.alive().items():
             self.metrics.sessions.labels(device_class).set(count)
         with self._lock:
-            for device_class in set(self.device_classes.values()):
+            for device_class in self.clients:
                 self.metrics.queue.labels(device_class).set(self._book.queued(device_class))
             self.metrics.working.set(self._book.leased())
             self.metrics.benched.set(len(self._book.benched))

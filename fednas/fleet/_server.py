@@ -65,6 +65,7 @@ def create_app(
     search_id: str,
     status: Callable[[], Mapping[str, Any]],
     tokens: Mapping[str, str] | None = None,
+    accept_numerics: Callable[[], None] = lambda: None,
     measure: Callable[[], None] = lambda: None,
     troubled: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
@@ -80,6 +81,8 @@ def create_app(
         Gives the body of ``/v1/status``; called on a thread.
     tokens : mapping, optional
         Role -> sha256 of its token in hex. Without, everybody is let in: for loopback.
+    accept_numerics : callable
+        Called when the operator passes on a user's consent to other numerics.
     measure : callable
         Called before metrics are read, to set further gauges.
     troubled : callable
@@ -134,10 +137,10 @@ def create_app(
                 "run the same version of fednas on both sides",
             )
         of_class(who, message.device_class)
-        if not fleet.device_classes:
+        if not fleet.clients:
             raise _Refused(503, "NotReady", "the search cannot be read; see /v1/status")
-        if message.device_class not in fleet.device_classes.values():
-            classes = ", ".join(sorted(set(fleet.device_classes.values())))
+        if message.device_class not in fleet.clients:
+            classes = ", ".join(sorted(fleet.clients))
             raise _Refused(
                 404,
                 "UnknownClass",
@@ -187,6 +190,13 @@ def create_app(
         if who not in (_ANYONE, OPERATOR):
             raise _Refused(403, "Forbidden", "the status is the operator's to read")
         return JSONResponse(dict(await run_in_threadpool(status)))
+
+    @app.post("/v1/accept-numerics")
+    async def accept(who: Who) -> Ok:
+        if who not in (_ANYONE, OPERATOR):
+            raise _Refused(403, "Forbidden", "consent is the operator's to pass on")
+        accept_numerics()
+        return Ok()
 
     @app.get("/metrics")
     async def metrics() -> Response:

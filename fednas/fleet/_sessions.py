@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fednas.fleet._protocol import Register
@@ -26,7 +26,13 @@ class Session:
     id: str
     holder: str
     device_class: str
+    numerics: Mapping[str, str]
     seen: float
+
+    @property
+    def digest(self) -> str:
+        """Of the bits that its workers compute."""
+        return self.numerics.get("digest", "")
 
 
 class Sessions:
@@ -46,7 +52,9 @@ class Sessions:
     def begin(self, request: Register) -> Session:
         """A program registers; its earlier sessions end."""
         holder = f"{request.device_class}/{request.name}"
-        session = Session(secrets.token_hex(16), holder, request.device_class, self._clock())
+        session = Session(
+            secrets.token_hex(16), holder, request.device_class, request.numerics, self._clock()
+        )
         with self._lock:
             kept = {key: old for key, old in self._sessions.items() if old.holder != holder}
             self._sessions = {**kept, session.id: session}
@@ -65,18 +73,18 @@ class Sessions:
         with self._lock:
             self._sessions.pop(session.id, None)
 
-    def alive(self) -> Counter[str]:
-        """Living programs of each device class; who has long been silent is forgotten."""
+    def alive(self) -> list[Session]:
+        """Living programs; who has long been silent is forgotten."""
         now = self._clock()
         with self._lock:
             for session in list(self._sessions.values()):
                 if now - session.seen > FORGET_SECONDS:
                     del self._sessions[session.id]
-            return Counter(
-                session.device_class
+            return [
+                session
                 for session in self._sessions.values()
                 if now - session.seen <= ALIVE_SECONDS
-            )
+            ]
 
 
 @dataclass(eq=False)

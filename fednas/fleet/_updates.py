@@ -7,86 +7,60 @@ process, at the bytes that it uploaded. Either may refuse it, with a reason that
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from fednas.errors import DiedInTask, NotFound, StoreError
-from fednas.federation import CLOUD, Result, Task
-from fednas.fleet._expected import Expected
-from fednas.fleet._protocol import Complete
+from fednas.fleet._expected import Expected, Form
+from fednas.fleet._protocol import Complete, Refusal
+from fednas.work import ACCEPT, KINDS, Accept, Task, TaskResult
 
-__all__ = ["Refused", "accept_task", "outputs_of", "problem_of", "refusal_of", "result_of"]
-
-
-@dataclass(frozen=True)
-class _Report:
-    """What counts of a report; whatever else a client says is ignored."""
-
-    outputs: tuple[str, ...] = ()
-    scalars: tuple[str, ...] = ()
+__all__ = ["accept_task", "problem_of", "refusal_of", "result_of"]
 
 
-_REPORTS = {"train": _Report(("weights",), ("samples", "loss"))}
-
-
-@dataclass(frozen=True)
-class Refused:
-    """An update does not count: a CamelCase reason, and in words."""
-
-    reason: str
-    message: str
-
-
-def outputs_of(task: Task) -> tuple[str, ...]:
-    """The names of the outputs that a client may upload."""
-    return _REPORTS.get(task.kind, _Report()).outputs
-
-
-def problem_of(task: Task, expected: Expected, report: Complete) -> Refused | None:
+def problem_of(task: Task, expected: Expected, report: Complete) -> Refusal | None:
     """What is wrong with a result by its report alone."""
-    known = _REPORTS.get(task.kind, _Report())
-    if sorted(report.outputs) != sorted(known.outputs):
-        return Refused("WrongOutputs", f"has {sorted(report.outputs)}, not {sorted(known.outputs)}")
+    if report.outputs.keys() != expected.outputs.keys():
+        wanted = sorted(expected.outputs)
+        return Refusal(reason="WrongOutputs", message=f"has {sorted(report.outputs)}, not {wanted}")
     for name, output in report.outputs.items():
-        if output.size != expected.size:
-            return Refused("WrongSize", f"{name} has {output.size} bytes, not {expected.size}")
+        size = expected.outputs[name].size
+        if output.size != size:
+            return Refusal(reason="WrongSize", message=f"{name} has {output.size} bytes, not {size}")
     if expected.weight is not None and report.weight != expected.weight:
-        return Refused("WrongWeight", f"weighs {report.weight:g}, not {expected.weight}")
-    missing = sorted(set(known.scalars) - set(report.scalars))
+        return Refusal(reason="WrongWeight", message=f"weighs {report.weight:g}, not {expected.weight}")
+    missing = sorted(set(KINDS[task.kind].sums) - set(report.sums))
     if missing:
-        return Refused("WrongScalars", f"does not report {', '.join(missing)}")
+        return Refusal(reason="WrongSums", message=f"does not report {', '.join(missing)}")
     return None
 
 
-def accept_task(task: Task, expected: Expected, name: str, key: str, digest: str) -> Task:
+def accept_task(task: Task, form: Form, name: str, key: str, digest: str) -> Task:
     """The look at what was uploaded to ``key`` for output ``name``."""
-    return Task(
-        id=f"{task.id}/accept/{name}"[-256:],
-        kind="accept",
-        client=CLOUD,
-        params={"upload": key, "digest": digest, "elements": expected.elements},
+    return ACCEPT.task(
+        f"{task.id}/accept/{name}"[-256:],
+        Accept(upload=key, digest=digest, elements=form.elements),
     )
 
 
-def refusal_of(error: BaseException) -> Refused | None:
+def refusal_of(error: BaseException) -> Refusal | None:
     """Why an upload was refused; None where the look at it failed by no fault of its sender."""
     match error:
         case NotFound():
-            return Refused("NothingUploaded", str(error))
+            return Refusal(reason="NothingUploaded", message=str(error))
         case StoreError() | DiedInTask():
             return None
         case _:
-            return Refused("BadUpdate", str(error))
+            return Refusal(reason="BadUpdate", message=str(error))
 
 
-def result_of(task: Task, report: Complete, accepted: Mapping[str, Result]) -> Result:
-    """The result that counts: blobs that were checked, and the numbers that were asked for."""
-    known = _REPORTS.get(task.kind, _Report())
-    return Result(
-        outputs={name: done.outputs["weights"] for name, done in accepted.items()},
-        scalars={
-            **{name: report.scalars[name] for name in known.scalars},
-            "bytes": sum(output.size for output in report.outputs.values()),
-        },
+def result_of(task: Task, report: Complete, accepted: Mapping[str, TaskResult]) -> TaskResult:
+    """The result that counts: blobs that were checked, and the numbers that were asked for.
+
+    Whatever else a client says is ignored.
+    """
+    return TaskResult(
+        outputs={name: done.outputs["update"] for name, done in accepted.items()},
+        sizes={name: output.size for name, output in report.outputs.items()},
+        sums={name: report.sums[name] for name in KINDS[task.kind].sums},
         weight=report.weight,
-        cost=report.cost,
+        usage=report.usage,
     )

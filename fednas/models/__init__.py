@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from fednas.models._architecture import FAMILIES, Architecture, start_architecture
 from fednas.models._codec import decode, encode
+from fednas.models._model import Model
+from fednas.models._state_dict import state_vector
 
 if TYPE_CHECKING:
     from fednas.models._network import build, initialise, layout, load_vector, to_vector
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FAMILIES",
     "Architecture",
+    "Model",
     "build",
     "decode",
     "encode",
@@ -25,6 +28,7 @@ __all__ = [
     "layout",
     "load_vector",
     "start_architecture",
+    "state_vector",
     "to_vector",
 ]
 

@@ -1,41 +1,90 @@
 """The search: strategies that decide, one loop that carries them out, and what came of it."""
 
-from fednas.search._ledger import Cost, Ledger, make_ledger
-from fednas.search._loop import run_search
-from fednas.search._netadapt import net_adapt
-from fednas.search._start import Inputs
+from fednas.search._begin import DataRead, Inputs
+from fednas.search._entries import (
+    Added,
+    Closed,
+    Computed,
+    Consented,
+    Dropped,
+    Ended,
+    Entry,
+    Generated,
+    Ranked,
+    Scored,
+    Started,
+    Won,
+    parse,
+)
+from fednas.search._ledger import Cost, Ledger
+from fednas.search._loop import Event, run_search
+from fednas.search._reader import Reader, read_all
 from fednas.search._status import status_of
+from fednas.search._strategies import STRATEGIES, strategy_of
 from fednas.search._strategy import (
+    AddRung,
     Candidate,
-    Decision,
+    Compute,
+    Cut,
+    Decide,
     Ending,
     Entrant,
-    Generate,
-    NewRung,
+    Evaluate,
+    Outcome,
+    Outcomes,
     Problem,
-    Rounds,
+    Step,
+    Steps,
     Strategy,
+    Train,
+    ask,
 )
-from fednas.search._view import Rung, View, select
+from fednas.search._view import Recorded, Rung, View, rung_file, select
 
 __all__ = [
+    "STRATEGIES",
+    "AddRung",
+    "Added",
     "Candidate",
+    "Closed",
+    "Compute",
+    "Computed",
+    "Consented",
     "Cost",
-    "Decision",
+    "Cut",
+    "DataRead",
+    "Decide",
+    "Dropped",
+    "Ended",
     "Ending",
     "Entrant",
-    "Generate",
+    "Entry",
+    "Evaluate",
+    "Event",
+    "Generated",
     "Inputs",
     "Ledger",
-    "NewRung",
+    "Outcome",
+    "Outcomes",
     "Problem",
-    "Rounds",
+    "Ranked",
+    "Reader",
+    "Recorded",
     "Rung",
+    "Scored",
+    "Started",
+    "Step",
+    "Steps",
     "Strategy",
+    "Train",
     "View",
-    "make_ledger",
-    "net_adapt",
+    "Won",
+    "ask",
+    "parse",
+    "read_all",
+    "rung_file",
     "run_search",
     "select",
     "status_of",
+    "strategy_of",
 ]

@@ -6,44 +6,43 @@ FedNAS, arXiv 2002.06352: the authors' code keeps the best 4 by validation accur
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from fednas.federation import Outcome
-from fednas.search._strategy import Candidate
+from fednas.search._entries import Ranked
+from fednas.search._strategy import Candidate, Outcome
 
 __all__ = ["top_k"]
 
 
 def top_k(
     candidates: Sequence[Candidate], outcomes: Mapping[str, Outcome], keep: int
-) -> tuple[dict[str, Any], tuple[Candidate, ...]]:
-    """Keep the ``keep`` most accurate; of equals the smaller, then the earlier layer.
+) -> tuple[tuple[Ranked, ...], tuple[Candidate, ...]]:
+    """Keep the ``keep`` of highest score; of equals the cheaper, then the earlier layer.
 
     Returns
     -------
-    evidence : dict
-        ``ranking``: every candidate with its accuracy, MACs, rank and whether it was kept.
+    ranking : tuple of Ranked
+        Every candidate with its score, rank and whether it was kept.
     kept : tuple of Candidate
         In order of layers; failed candidates are never among them.
     """
 
     def rank(candidate: Candidate) -> tuple[bool, float, int, int]:
         outcome = outcomes[candidate.name]
-        return outcome.failed, -outcome.accuracy, candidate.macs, candidate.index
+        failed = outcome.failed is not None
+        return failed, -outcome.score, candidate.costs["macs"], candidate.index
 
     order = sorted(candidates, key=rank)
     kept = {candidate.name for candidate in order[:keep] if not outcomes[candidate.name].failed}
-    ranking = [
-        {
-            "candidate": candidate.name,
-            "accuracy": outcomes[candidate.name].accuracy,
-            "correct": outcomes[candidate.name].correct,
-            "total": outcomes[candidate.name].total,
-            "macs": candidate.macs,
-            "rank": place,
-            "kept": candidate.name in kept,
-            "failed": outcomes[candidate.name].failed,
-        }
+    ranking = tuple(
+        Ranked(
+            candidate=candidate.name,
+            score=outcomes[candidate.name].score,
+            sums=dict(outcomes[candidate.name].sums),
+            costs=dict(candidate.costs),
+            rank=place,
+            kept=candidate.name in kept,
+            failed=outcomes[candidate.name].failed is not None,
+        )
         for place, candidate in enumerate(order, 1)
-    ]
-    return {"ranking": ranking}, tuple(c for c in candidates if c.name in kept)
+    )
+    return ranking, tuple(c for c in candidates if c.name in kept)

@@ -2,40 +2,51 @@
 
 Each step of the strategy is carried out on the fleet and written to the journal; what the journal
 holds already is read back instead. Restarting is therefore nothing but running again: the strategy
-is replayed over the journal's values and goes on after the last record.
+is replayed over the journal's values and goes on after the last entry.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from fednas.errors import SearchFailed
-from fednas.federation import CLOUD, Cohort, Fleet, Outcome, Round, Task
-from fednas.models import Architecture
-from fednas.search._netadapt import net_adapt
-from fednas.search._start import Inputs, Start, begin, check_identity, training_params
+from fednas.federation import Federation, Gathering, Member, Round, RoundId
+from fednas.models import Model
+from fednas.objective import OBJECTIVES
+from fednas.search._begin import DataRead, Inputs, begin, check_identity
+from fednas.search._entries import Added, Change, Ended, Generated, Offered, Scored
+from fednas.search._initial import from_scratch, given
+from fednas.search._play import Player
+from fednas.search._recorder import Recorder
+from fednas.search._strategies import strategy_of
 from fednas.search._strategy import (
-    Decision,
+    AddRung,
+    Compute,
+    Cut,
+    Decide,
     Ending,
-    Entrant,
-    Generate,
-    NewRung,
+    Evaluate,
+    Outcome,
     Outcomes,
     Problem,
-    Rounds,
-    Strategy,
+    Steps,
+    Train,
 )
-from fednas.search._view import View
-from fednas.spec import FederatedSearch
-from fednas.store import Blobs, Journal, Layout, Record, Store, canonical_json
+from fednas.search._view import Recorded, View, rung_file
+from fednas.space import RESOURCES, costs
+from fednas.spec import FederatedSearch, clients
+from fednas.store import Blobs, Layout, Store, canonical_json
+from fednas.work import DERIVE, Derive, Fleet, TaskDone
+from fednas.work import Train as TrainParams
 
-__all__ = ["run_search"]
+__all__ = ["Event", "run_search"]
 
-UNTRAINED = 2.0
-"""A start below this multiple of chance is refused: its candidates could not be ranked."""
+Event = Recorded | TaskDone | DataRead
+"""What a search tells of: a decision, the end of a task, what it trains on."""
+
+T = TypeVar("T")
 
 
 def run_search(
@@ -46,7 +57,7 @@ def run_search(
     fleet: Fleet,
     inputs: Inputs,
     timeout: float | None,
-    on_record: Callable[[Record], None] = lambda record: None,
+    on_event: Callable[[Event], None] = lambda event: None,
     accept_new_numerics: bool = False,
 ) -> View:
     """Run a search to its end, or go on with one that was interrupted.
@@ -54,277 +65,296 @@ def run_search(
     Parameters
     ----------
     timeout : float or None
-        Seconds that a round may take once a worker has begun it; None waits for every client.
-    on_record : callable
-        Called with each journal record, old ones first.
+        Seconds that a client may take for its task; None waits for every client.
+    on_event : callable
+        Called with each entry of the journal, old ones first, and with each task that ended; on
+        this thread.
 
     Raises
     ------
     SearchFailed
         The search ended without a result; the journal says so too.
     BadInput
-        The journal belongs to another spec, or to other numerics.
+        The journal belongs to another spec or other data.
+    OtherNumerics
+        It was begun where training gives other bits.
     """
-    journal = _Observed(store, layout.journal, on_record)
-    for record in journal.refresh():
-        on_record(record)
-    check_identity(search, journal)
-    if "zzz-end" not in journal.records:
-        asyncio.run(
-            _conduct(
-                search,
-                store=store,
-                layout=layout,
-                journal=journal,
-                fleet=fleet,
-                inputs=inputs,
-                round_timeout=timeout,
-                accept_new_numerics=accept_new_numerics,
-            )
-        )
-    view = View(journal.records.values())
-    if view.end is not None and view.end["failed"]:
-        raise SearchFailed(view.end["reason"], view.end["message"])
+    recorder = Recorder(store, layout.journal, on_event)
+    recorder.replay()
+    view = recorder.view
+    check_identity(search, view)
+    if view.end is None:
+        loop = _Loop(search, store, layout, recorder)
+        asyncio.run(loop.conduct(fleet, inputs, timeout, on_event, accept_new_numerics))
+    assert view.end is not None
+    if view.end.failed:
+        raise SearchFailed(view.end.reason, view.end.message)
     return view
 
 
-class _Observed(Journal):
-    """A journal that tells of each record as it is written."""
-
-    def __init__(self, store: Store, prefix: str, on_record: Callable[[Record], None]) -> None:
-        super().__init__(store, prefix)
-        self._on_record = on_record
-
-    def record(self, key: str, value: Mapping[str, Any]) -> Record:
-        new = key not in self.records
-        record = super().record(key, value)
-        if new:
-            self._on_record(record)
-        return record
-
-
-async def _conduct(
-    search: FederatedSearch, *, store: Store, layout: Layout, journal: Journal, **how: Any
-) -> None:
-    """From the start to the record of the end."""
-    try:
-        start = await begin(search, store=store, layout=layout, journal=journal, **how)
-        ending = await _Search(search, store, layout, journal, start).run()
-    except SearchFailed as failure:
-        ending = Ending(failure.reason, str(failure), failed=True)
-    view = View(journal.records.values())
-    _export(store, layout, view)
-    _keep(store, layout, set())
-    journal.record(
-        "zzz-end",
-        {
-            "reason": ending.reason,
-            "message": ending.message,
-            "failed": ending.failed,
-            "rungs": len(view.ladder),
-        },
-    )
-
-
-@dataclass
-class _Search:
+class _Loop:
     """Carries out what a strategy yields."""
 
-    search: FederatedSearch
-    store: Store
-    layout: Layout
-    journal: Journal
-    start: Start
+    def __init__(
+        self, search: FederatedSearch, store: Store, layout: Layout, recorder: Recorder
+    ) -> None:
+        self.search = search
+        self.store = store
+        self.layout = layout
+        self.recorder = recorder
+        self.view = recorder.view
+        self.strategy = strategy_of(search)
+        self.blobs = Blobs(store, layout.blobs)
+        self.tables = Blobs(store, layout.updates)
 
-    async def run(self) -> Ending:
-        """From the starting network to an ending."""
-        start, spec = self.start, self.search.spec
-        await self._rung(0, "", start.network, start.outcome)
-        chance = 1 / start.shards.classes
-        if start.outcome.accuracy < UNTRAINED * chance:
-            raise SearchFailed(
-                "StartingNetworkUntrained",
-                f"the starting network has an accuracy of {start.outcome.accuracy:.3f}, chance is "
-                f"{chance:.3f}: give it more rounds (model.initial.training.rounds) or trained "
-                "weights (model.initial.weights)",
+    async def conduct(
+        self,
+        fleet: Fleet,
+        inputs: Inputs,
+        timeout: float | None,
+        on_event: Callable[[Event], None],
+        accept_new_numerics: bool,
+    ) -> None:
+        """From the start to the entry of the end."""
+        spec = self.search.spec
+        try:
+            gathering = Gathering(
+                fleet,
+                {client.name: client.device_class for client in clients(self.search)},
+                timeout=timeout,
+                on_done=on_event,
             )
+            self.start = await begin(
+                self.search,
+                do=gathering.one,
+                told=on_event,
+                recorder=self.recorder,
+                blobs=self.blobs,
+                inputs=inputs,
+                strategy=self.strategy,
+                accept_new_numerics=accept_new_numerics,
+            )
+            await self._put("search.json", self.search.to_dict())
+            shards = self.start.shards
+            self.federation = Federation(
+                gathering,
+                seed=spec.seed,
+                members={
+                    name: Member(shard.shard, shard.samples)
+                    for name, shard in shards.clients.items()
+                },
+                validation=shards.validation.shard,
+                calibration=shards.calibration.shard,
+                quorum=spec.federation.quorum,
+            )
+            self.player = Player(self.federation, self.recorder, self.blobs, self.tables)
+            ending = await self._search()
+        except SearchFailed as failure:
+            ending = Ending(failure.reason, str(failure), failed=True)
+        await self._export()
+        await self._keep(set())
+        await self.recorder.write(
+            Ended(
+                reason=ending.reason,
+                message=ending.message,
+                failed=ending.failed,
+                rungs=len(self.view.ladder),
+            )
+        )
+
+    async def _search(self) -> Ending:
+        """From the starting network to an ending."""
+        spec, start = self.search.spec, self.start
+        training = spec.model.initial.training
+        if start.weights is not None:
+            initial = given(start.network, start.weights)
+        else:
+            assert training is not None, "one of both is given"
+            initial = from_scratch(start.network, training, sorted(start.shards.clients), spec.seed)
+        outcome = await self._drive(initial)
+        await self._add(AddRung(0, "", outcome))
+        self._check_trained(outcome)
+        name, share = spec.target.resource
         problem = Problem(
             space=start.space,
-            architecture=start.network,
-            budget=spec.target.macs.share,
-            groups=len(start.groups),
+            resource=RESOURCES[name],
+            budget=share,
+            groups=start.groups,
             seed=spec.seed,
+            training=lambda network: TrainParams.by(spec.training, network),
         )
-        settings = spec.strategy.net_adapt
-        assert settings is not None, "the only member of this union"
-        return await self._drive(net_adapt(settings, problem, start.outcome))
+        return await self._drive(self.strategy.search(problem, outcome))
+
+    def _check_trained(self, outcome: Outcome) -> None:
+        """A start that learnt nothing is refused: its candidates could not be ranked."""
+        assert self.view.start is not None
+        floor = self.view.start.floor
+        bar = OBJECTIVES[self.search.spec.objective].bar(floor)
+        if outcome.score < bar:
+            raise SearchFailed(
+                "StartingNetworkUntrained",
+                f"the starting network scores {outcome.score:.3f}; one that learnt nothing scores "
+                f"{floor:.3f}, and a start must reach {bar:.3f}: give it more rounds "
+                "(model.initial.training.rounds) or trained weights (model.initial.weights)",
+            )
 
     # --- the steps -------------------------------------------------------------------------------
 
-    async def _drive(self, strategy: Strategy) -> Ending:
-        """Carry out what the strategy yields until it ends."""
-        outcomes: Outcomes = {}
-        try:
-            step = next(strategy)
-            while True:
-                match step:
-                    case Generate():
-                        outcomes = await self._generate(step)
-                    case Rounds():
-                        outcomes = await self._rounds(step)
-                    case Decision():
-                        self.journal.record(
-                            f"{step.iteration:03}/{step.kind}",
-                            {"iteration": step.iteration, **step.evidence},
-                        )
-                        outcomes = {}
-                    case NewRung():
-                        candidate = step.candidate
-                        await self._rung(
-                            step.iteration,
-                            candidate.name,
-                            candidate.architecture,
-                            step.outcome,
-                        )
-                        if f"{step.iteration + 1:03}/generated" not in self.journal.records:
-                            _keep(
-                                self.store,
-                                self.layout,
-                                {step.outcome.weights, self.start.space_digest},
-                            )
-                        outcomes = {}
-                step = strategy.send(outcomes)
-        except StopIteration as end:
-            ending: Ending = end.value
-            return ending
+    async def _drive(self, steps: Steps[T]) -> T:
+        """Carry out what a generator yields until it returns."""
+        answer: Any = None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                returned: T = end.value
+                return returned
+            match step:
+                case Cut():
+                    answer = await self._cut(step)
+                case Train():
+                    answer = await self._train(step)
+                case Compute():
+                    answer = await self.player.compute(step)
+                case Evaluate():
+                    answer = await self.player.evaluate(step.id, step.model)
+                case Decide():
+                    answer = await self.recorder.write(step.entry)
+                case AddRung():
+                    answer = await self._add(step)
+                case _:
+                    raise AssertionError(step)
 
-    async def _generate(self, step: Generate) -> Outcomes:
-        self.journal.record(
-            f"{step.iteration:03}/generated",
-            {
-                "iteration": step.iteration,
-                "macs": step.macs,
-                "target": step.target,
-                "candidates": [
-                    {
-                        "candidate": candidate.name,
-                        "layer": candidate.name,
-                        "widthBefore": candidate.width_before,
-                        "widthAfter": candidate.width_after,
-                        "widths": list(candidate.architecture.widths),
-                        "macs": candidate.macs,
-                        "params": candidate.params,
-                        "reachedTarget": candidate.reached_target,
-                    }
+    async def _cut(self, step: Cut) -> Outcomes:
+        widths = dict(zip(self._groups(), step.parent.architecture.widths, strict=True))
+        await self.recorder.write(
+            Generated(
+                iteration=step.iteration,
+                costs=costs(self.start.space, step.parent.architecture.widths),
+                resource=self.search.spec.target.resource[0],
+                target=step.target,
+                planned=dict(step.planned),
+                candidates=tuple(
+                    Offered(
+                        name=candidate.name,
+                        changes={
+                            group: Change(before=widths[group], after=after)
+                            for group, after in candidate.changes.items()
+                        },
+                        costs=dict(candidate.costs),
+                        reached_target=candidate.reached_target,
+                        architecture=candidate.architecture,
+                    )
                     for candidate in step.candidates
-                ],
-            },
+                ),
+            )
         )
 
-        async def cut(name: str, architecture: Architecture) -> Outcome:
-            key = f"{step.iteration:03}/cut/{name}/00"
-            done = self.journal.records.get(f"{key}-aggregated")
-            weights = ""
-            if done is None:
-                derived = await self.start.federation.do(
-                    Task(
-                        id=f"{key}/derive",
-                        kind="derive",
-                        client=CLOUD,
-                        inputs={"weights": step.weights, "space": self.start.space_digest},
-                        params={
-                            "parent": step.parent.model_dump(),
-                            "child": architecture.model_dump(),
+        async def cut(name: str, child: Model) -> Outcome:
+            id = RoundId(step.iteration, step.phase, name, 0)
+            if self.view.get(Scored, id) is None:
+                derived = await self.federation.do(
+                    DERIVE.task(
+                        f"{id.key}/derive",
+                        Derive(parent=step.parent.architecture, child=child.architecture),
+                        inputs={
+                            "weights": step.parent.weights,
+                            "space": self.start.space_digest,
                         },
                     )
                 )
-                weights = derived.outputs["weights"]
-            labels = {"iteration": step.iteration, "phase": "cut", "candidate": name, "round": 0}
-            return await self.start.federation.evaluate(key, labels, architecture, weights)
+                child = child.having(derived.outputs)
+            return await self.player.evaluate(id, child)
 
-        names = [candidate.name for candidate in step.candidates]
-        cuts = [cut(candidate.name, candidate.architecture) for candidate in step.candidates]
-        return dict(zip(names, await asyncio.gather(*cuts), strict=True))
+        return await _together(
+            {
+                candidate.name: cut(candidate.name, Model(candidate.architecture, {}))
+                for candidate in step.candidates
+            }
+        )
 
-    async def _rounds(self, step: Rounds) -> Outcomes:
-        def round_of(entrant: Entrant) -> Round:
-            def cohort(attempt: int) -> Cohort:
-                group = (entrant.group + attempt) % len(self.start.groups)
-                return Cohort(self.start.groups[group], group)
+    def _groups(self) -> list[str]:
+        """Names by the index of their width."""
+        space = self.start.space
+        found = {group.choice: group.name for group in (*space.groups, *space.left_out)}
+        return [found[index] for index in sorted(found)]
 
-            return Round(
-                iteration=step.iteration,
-                phase=step.phase,
-                candidate=entrant.candidate.name,
-                round=step.round,
-                architecture=entrant.candidate.architecture,
-                weights=entrant.weights,
-                macs=entrant.candidate.macs,
-                training=training_params(self.search.spec.training),
-                cohort=cohort,
+    async def _train(self, step: Train) -> Outcomes:
+        rounds = {
+            name: Round(
+                id=step.id.of(name),
+                model=entrant.model,
+                macs=self.start.space.macs(entrant.model.architecture.widths),
+                kind=step.kind,
+                params=step.params(entrant.model.architecture),
+                cohort=entrant.cohort,
             )
+            for name, entrant in step.entrants.items()
+        }
+        return await _together({name: self.player.play(round) for name, round in rounds.items()})
 
-        names = [entrant.candidate.name for entrant in step.entrants]
-        played = [self.start.federation.play(round_of(entrant)) for entrant in step.entrants]
-        return dict(zip(names, await asyncio.gather(*played), strict=True))
-
-    async def _rung(
-        self,
-        iteration: int,
-        candidate: str,
-        architecture: Architecture,
-        outcome: Outcome,
-    ) -> None:
+    async def _add(self, step: AddRung) -> None:
         """Put a network on the ladder: its weights, and its accuracy on the test rows."""
-        key = f"{iteration:03}/rung"
-        if key not in self.journal.records:
-            correct, total = outcome.correct, outcome.total
+        model, iteration = step.outcome.model, step.iteration
+        if iteration >= len(self.view.ladder):
+            sums = step.outcome.sums
             if self.start.shards.test is not None:
-                tested = await self.start.federation.do(
-                    Task(
-                        id=f"{key}/test",
-                        kind="evaluate",
-                        client=CLOUD,
-                        inputs={"weights": outcome.weights},
-                        params={"architecture": architecture.model_dump()},
-                        data={"shard": self.start.shards.test.shard},
-                    )
+                _, tested = await self.federation.evaluate(
+                    f"{iteration:04}/test", model, shard=self.start.shards.test.shard
                 )
-                correct, total = int(tested.scalars["correct"]), int(tested.scalars["total"])
-            self.store.put(
-                f"{self.layout.ladder}rung-{iteration:02}.safetensors",
-                Blobs(self.store, self.layout.blobs).get(outcome.weights),
+                sums = {name: tested.sums[name] for name in sums}
+            weights = await asyncio.to_thread(self.blobs.get, model.weights)
+            await asyncio.to_thread(
+                self.store.put,
+                self.layout.ladder + rung_file(iteration),
+                weights,
                 durable=True,
             )
-            self.journal.record(
-                key,
-                {
-                    "rung": iteration,
-                    "iteration": iteration,
-                    "candidate": candidate,
-                    "architecture": architecture.model_dump(),
-                    "weights": outcome.weights,
-                    "macs": self.start.space.macs(architecture.widths),
-                    "params": self.start.space.params(architecture.widths),
-                    "correct": correct,
-                    "total": total,
-                    "validationCorrect": outcome.correct,
-                    "validationTotal": outcome.total,
-                },
+            await self.recorder.write(
+                Added(
+                    iteration=iteration,
+                    candidate=step.candidate,
+                    architecture=model.architecture,
+                    blobs=dict(model.blobs),
+                    costs=costs(self.start.space, model.architecture.widths),
+                    sums=dict(sums),
+                    validation=dict(step.outcome.sums),
+                )
             )
-        _export(self.store, self.layout, View(self.journal.records.values()))
+        if iteration + 1 == len(self.view.ladder):
+            await self._export()
+            if iteration and not self.view.has_begun(iteration + 1):
+                await self._keep({*model.blobs.values(), self.start.space_digest})
+
+    # --- what lies beside the journal ------------------------------------------------------------
+
+    async def _export(self) -> None:
+        """The ladder and the ledger as files for people; views of the journal, written anew."""
+        await asyncio.to_thread(self.view.ledger.tally, self.tables.get)
+        await self._put("ladder.json", self.view.ladder_rows)
+        await self._put("ledger.json", self.view.ledger.to_dict())
+
+    async def _put(self, name: str, value: Any) -> None:
+        data = canonical_json(value)
+        await asyncio.to_thread(self.store.put, self.layout.ladder + name, data)
+
+    async def _keep(self, digests: set[str]) -> None:
+        """Remove every other blob; nothing is in flight when a rung has been written."""
+        keep = {self.blobs.key(digest) for digest in digests}
+
+        def sweep() -> None:
+            for prefix in (self.layout.blobs, self.layout.uploads):
+                found = [entry.key for entry in self.store.list(prefix)]
+                self.store.delete(*(key for key in found if key not in keep))
+
+        await asyncio.to_thread(sweep)
 
 
-def _export(store: Store, layout: Layout, view: View) -> None:
-    """The ladder and the ledger as files for people; views of the journal, written anew."""
-    for name, value in (("ladder", view.ladder_rows), ("ledger", view.ledger.to_dict())):
-        store.put(f"{layout.ladder}{name}.json", canonical_json(value))
-
-
-def _keep(store: Store, layout: Layout, digests: set[str]) -> None:
-    """Remove every other blob; nothing is in flight when a rung has been written."""
-    keep = {Blobs(store, layout.blobs).key(digest) for digest in digests}
-    for prefix in (layout.blobs, layout.uploads):
-        for entry in list(store.list(prefix)):
-            if entry.key not in keep:
-                store.delete(entry.key)
+async def _together(work: Mapping[str, Coroutine[Any, Any, Outcome]]) -> Outcomes:
+    """All at once; the first error ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {name: group.create_task(one) for name, one in work.items()}
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return {name: task.result() for name, task in tasks.items()}

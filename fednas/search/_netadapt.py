@@ -3,93 +3,113 @@
 The loop is that of NetAdapt (Yang et al., arXiv 1804.03230), each candidate trained for a few
 rounds by one group of clients (parallel candidates on partial clients), the worst dropped after the
 first phase (early dropping). Sources in the authors' words: ``Res``, ``Con``, ``Bud``, ``dR0``,
-``gamma`` are `macs`, `target`, `budget`, `first_step` and `step_decay` here.
+``gamma`` are `cost`, `target`, `budget`, `first_step` and `step_decay` here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from fednas.federation import Outcome
+from fednas.errors import TrainingDiverged
+from fednas.federation import RoundId, default_group_count
 from fednas.models import Architecture
 from fednas.search._drop import top_k
+from fednas.search._entries import Dropped, Won
 from fednas.search._strategy import (
+    AddRung,
     Candidate,
-    Decision,
+    Cut,
+    Decide,
     Ending,
     Entrant,
-    Generate,
-    NewRung,
+    Outcome,
+    Outcomes,
     Problem,
-    Rounds,
-    Strategy,
+    Steps,
+    Train,
+    ask,
 )
 from fednas.search._winner import rank_by_accuracy_per_resource
 from fednas.seeds import derive_seed
+from fednas.space import Space, costs
 from fednas.spec import NetAdapt
+from fednas.work import TRAIN
 
-__all__ = ["net_adapt"]
+__all__ = ["NetAdaptSearch"]
+
+CUT, PRE, POST = "cut", "pre", "post"
 
 
-def net_adapt(settings: NetAdapt, problem: Problem, start: Outcome) -> Strategy:
+class NetAdaptSearch:
     """Shrink the network, one group of layers an iteration, until it is within the budget.
 
     Parameters
     ----------
     settings : NetAdapt
         ``strategy.netAdapt`` of the spec.
-    problem : Problem
-    start : Outcome
-        The trained starting network on the validation rows.
     """
-    space = problem.space
-    full = space.macs(problem.architecture.widths)
-    step = settings.filter_step or default_filter_step(problem.architecture.widths)
-    rounds, top = settings.rounds.constant, settings.early_drop.top_k
-    assert rounds is not None, "the only member of this union"
-    assert top is not None, "the only member of this union"
-    network, outcome, macs = problem.architecture, start, full
 
-    for iteration in range(1, settings.max_iterations + 1):
-        if macs <= problem.budget * full:
-            break
-        target = macs - settings.first_step * settings.step_decay ** (iteration - 1) * full
-        candidates = generate(problem, network, target, step)
-        if not candidates:
-            return Ending("BudgetNotReachable", "no layer can be cut any further")
+    phases = (CUT, PRE, POST)
 
-        outcomes = yield Generate(
-            iteration, network, outcome.weights, macs, int(target), candidates
+    def __init__(self, settings: NetAdapt) -> None:
+        self.settings = settings
+        self.iterations = settings.max_iterations
+
+    def num_groups(self, space: Space, clients: int) -> int:
+        """As many as candidates, each of at least five clients, unless the spec says."""
+        return self.settings.client_groups or default_group_count(len(space.groups), clients)
+
+    def progress(self, share: float, budget: float) -> float:
+        """The way from the whole network's cost down to the budget."""
+        return min(1.0, (1 - share) / (1 - budget))
+
+    def search(self, problem: Problem, start: Outcome) -> Steps[Ending]:
+        """The paper's algorithm 1, with the drop between two phases of rounds."""
+        settings = self.settings
+        rounds, top = settings.rounds.constant, settings.early_drop.top_k
+        assert rounds is not None, "the only member of this union"
+        assert top is not None, "the only member of this union"
+        width_step = settings.filter_step or default_filter_step(start.model.architecture.widths)
+        full = cost = problem.cost(start.model.architecture)
+        current = start
+
+        for iteration in range(1, settings.max_iterations + 1):
+            if cost <= problem.budget * full:
+                break
+            target = cost - settings.first_step * settings.step_decay ** (iteration - 1) * full
+            candidates = generate(problem, current.model.architecture, target, width_step)
+            if not candidates:
+                return Ending("BudgetNotReachable", "no layer can be cut any further")
+
+            planned = {PRE: rounds.pre, POST: rounds.post}
+            best = yield from ask(
+                Cut(iteration, CUT, current.model, int(target), planned, candidates)
+            )
+            best = yield from _train(problem, iteration, PRE, rounds.pre, candidates, best)
+
+            ranking, kept = top_k(candidates, best, top.keep)
+            after = RoundId(iteration, PRE, "", rounds.pre)
+            yield from ask(Decide(Dropped(id=after, ranking=ranking)))
+            best = yield from _train(problem, iteration, POST, rounds.post, kept, best)
+
+            alive = [candidate for candidate in kept if not best[candidate.name].failed]
+            if not alive:
+                return _nobody(best)
+            ranking, winner = rank_by_accuracy_per_resource(
+                alive, best, problem=problem, parent=current, full=full
+            )
+            yield from ask(Decide(Won(iteration=iteration, winner=winner.name, ranking=ranking)))
+            current, cost = best[winner.name], problem.cost(winner.architecture)
+            yield from ask(AddRung(iteration, winner.name, current))
+
+        if cost <= problem.budget * full:
+            return Ending("Completed", f"{cost / full:.3f} of the MACs, within the target")
+        return Ending(
+            "BudgetNotReachable",
+            f"{cost / full:.3f} of the MACs after {settings.max_iterations} iterations; raise "
+            "strategy.netAdapt.maxIterations or firstStep",
         )
-        best, last = dict(outcomes), dict(outcomes)
-        for round in range(1, rounds.pre + 1):
-            last |= yield _rounds(problem, iteration, "pre", round, candidates, last)
-            best = _best(best, last)
-
-        ranked, kept = top_k(candidates, best, top.keep)
-        yield Decision(iteration, "dropped", ranked)
-        last = {candidate.name: best[candidate.name] for candidate in kept}
-        for round in range(1, rounds.post + 1):
-            last |= yield _rounds(problem, iteration, "post", round, kept, last)
-            best = _best(best, last)
-
-        kept = tuple(candidate for candidate in kept if not best[candidate.name].failed)
-        if not kept:
-            return Ending("TooManyFailedCandidates", "no candidate had a quorum", failed=True)
-        evidence, winner = rank_by_accuracy_per_resource(
-            kept, best, accuracy=outcome.accuracy, macs=macs, full=full
-        )
-        yield Decision(iteration, "winner", evidence)
-        network, outcome, macs = winner.architecture, best[winner.name], winner.macs
-        yield NewRung(iteration, winner, outcome)
-
-    if macs <= problem.budget * full:
-        return Ending("Completed", f"{macs / full:.3f} of the MACs, within the target")
-    return Ending(
-        "BudgetNotReachable",
-        f"{macs / full:.3f} of the MACs after {settings.max_iterations} iterations; raise "
-        "strategy.netAdapt.maxIterations or firstStep",
-    )
 
 
 def default_filter_step(widths: Sequence[int]) -> int:
@@ -114,48 +134,72 @@ def generate(
             continue
         for width in choices:
             cut = (*widths[:index], width, *widths[index + 1 :])
-            macs = space.macs(cut)
-            if macs < target:
+            cost = problem.resource.cost(space, cut)
+            if cost < target:
                 break
         found.append(
             Candidate(
                 name=group.name,
                 index=index,
+                changes={group.name: width},
                 architecture=network.with_widths(cut),
-                width_before=widths[index],
-                width_after=width,
-                macs=macs,
-                params=space.params(cut),
-                reached_target=macs < target,
+                costs=costs(space, cut),
+                reached_target=cost < target,
             )
         )
     return tuple(found)
 
 
-def _rounds(
+def _train(
     problem: Problem,
     iteration: int,
     phase: str,
-    round: int,
+    rounds: int,
     candidates: Sequence[Candidate],
-    weights: Mapping[str, Outcome],
-) -> Rounds:
+    best: Outcomes,
+) -> Steps[Outcomes]:
+    """A phase: each candidate's best round counts, and goes on from its last."""
+    best, last = dict(best), dict(best)
+    for number in range(1, rounds + 1):
+        entrants = {
+            candidate.name: Entrant(
+                last[candidate.name].model,
+                partial(problem.cohort, _group(problem, iteration, phase, number, candidate)),
+            )
+            for candidate in candidates
+            if not last[candidate.name].failed
+        }
+        at = RoundId(iteration, phase, "", number)
+        last |= yield from ask(Train(at, entrants, TRAIN, problem.training))
+        best = _best(best, last)
+    return best
+
+
+def _group(
+    problem: Problem, iteration: int, phase: str, number: int, candidate: Candidate
+) -> int:
     """Candidate b starts a phase on group (b + t) mod G; later groups are drawn."""
-    entrants = []
-    for candidate in candidates:
-        if weights[candidate.name].failed:
-            continue
-        group = candidate.index + iteration
-        if round > 1:
-            group = derive_seed(problem.seed, "group", iteration, phase, candidate.name, round)
-        entrants.append(Entrant(candidate, weights[candidate.name].weights, group % problem.groups))
-    return Rounds(iteration, phase, round, tuple(entrants))
+    group = candidate.index + iteration
+    if number > 1:
+        group = derive_seed(problem.seed, "group", iteration, phase, candidate.name, number)
+    return group % len(problem.groups)
 
 
-def _best(before: Mapping[str, Outcome], after: Mapping[str, Outcome]) -> dict[str, Outcome]:
+def _best(before: Mapping[str, Outcome], after: Mapping[str, Outcome]) -> Outcomes:
     """Each candidate's best round so far; the earlier of equals. A failure is for good."""
     return dict(before) | {
         name: outcome
         for name, outcome in after.items()
-        if outcome.failed or outcome.accuracy > before[name].accuracy
+        if outcome.failed or outcome.score > before[name].score
     }
+
+
+def _nobody(outcomes: Mapping[str, Outcome]) -> Ending:
+    """Every survivor has failed: say why the last of them did."""
+    failure = [outcome.failed for outcome in outcomes.values() if outcome.failed][-1]
+    reason = "TooManyFailedCandidates"
+    if failure.reason == TrainingDiverged.reason:
+        reason = failure.reason
+    return Ending(
+        reason, f"no candidate had a quorum; the last: {failure.message}", failed=True
+    )

@@ -1,59 +1,103 @@
 """What a strategy is: a generator that yields what is to be done and receives how it went.
 
-A strategy sees neither fleet nor store: it is handed a `Problem`, and each `yield` of a step gives
-it back the `Outcome` of every candidate in that step, once all of them have it. So it decides at
-barriers alone, from values that are in the journal, and a search that is replayed takes every
-decision again, from the same values.
+A strategy sees neither fleet nor store: it is handed a `Problem`, and each step gives back its
+answer once all of it is done. So it decides at barriers alone, from values that are in the journal,
+and a search that is replayed takes every decision again, from the same values.
 
-    steps = strategy(problem, start)        # a Generator[Step, Outcomes, Ending]
-    yield Generate(...)                     # cut the candidates from the current network, evaluate
-    yield Rounds(...)                       # one round of FedAvg for each of them, in parallel
-    yield Decision(...)                     # into the journal: dropped, winner
-    yield NewRung(...)                      # a network for the ladder
+    outcomes = yield from ask(Cut(...))         # cut candidates from a network, evaluate them
+    outcomes = yield from ask(Train(...))       # one round for each of some networks, in parallel
+    result = yield from ask(Compute(...))       # work of the cloud, no client
+    yield from ask(Decide(...))                 # into the journal: dropped, winner
+    yield from ask(AddRung(...))                # a network for the ladder
     return Ending(...)
+
+A strategy also says what the rest of the system shows of it - its phases, how many iterations it may
+take, how far it is - so that nothing outside knows one by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from fednas.federation import Outcome
-from fednas.models import Architecture
-from fednas.space import Space
+from fednas.federation import Cohort, Failure, RoundId
+from fednas.models import Architecture, Model
+from fednas.search._entries import Dropped, Won
+from fednas.space import Resource, Space
+from fednas.work import Kind, Params, TaskResult
 
 __all__ = [
+    "AddRung",
     "Candidate",
-    "Decision",
+    "Compute",
+    "Cut",
+    "Decide",
     "Ending",
     "Entrant",
-    "Generate",
-    "NewRung",
+    "Evaluate",
+    "Outcome",
     "Outcomes",
     "Problem",
-    "Rounds",
     "Step",
+    "Steps",
     "Strategy",
+    "Train",
+    "ask",
 ]
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An evaluated network.
+
+    Parameters
+    ----------
+    model : Model
+        With the batch-norm statistics that it was evaluated with.
+    sums : mapping
+        What was counted on the validation rows.
+    score : float
+        What the objective says of them.
+    failed : Failure or None
+        Why there is no evaluation: no quorum could be had.
+    """
+
+    model: Model
+    sums: Mapping[str, float]
+    score: float
+    failed: Failure | None = None
+
+
+Outcomes = dict[str, Outcome]
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A network that may become the next one.
 
-    ``name`` is the group of layers that was cut, ``width_before`` and ``width_after`` its filters;
-    ``macs`` and ``params`` belong to the whole network; ``reached_target`` says whether they are
-    below the iteration's target.
+    Parameters
+    ----------
+    name : str
+        Unique in its iteration; of ``[A-Za-z0-9._-]``.
+    index : int
+        Decides between equals: the lower is the earlier layer.
+    changes : mapping of str to int
+        Group of layers -> filters that are left; one group or several.
+    architecture : Architecture
+    costs : mapping of str to int
+        By resource, of the whole network.
+    reached_target : bool
+        Whether it costs less than the iteration's target.
     """
 
     name: str
     index: int
+    changes: Mapping[str, int]
     architecture: Architecture
-    width_before: int
-    width_after: int
-    macs: int
-    params: int
+    costs: Mapping[str, int]
     reached_target: bool
 
 
@@ -64,69 +108,112 @@ class Problem:
     Parameters
     ----------
     space : Space
-        What may be changed, and what it then costs.
-    architecture : Architecture
-        The starting network.
+        What may be changed.
+    resource : Resource
+        What the budget counts.
     budget : float
-        Share of the starting network's MACs to get down to.
-    groups : int
-        Number of client groups.
+        Share of the starting network's resource to get down to.
+    groups : tuple of tuple of str
+        The clients of each group.
     seed : int
+    training : callable
+        Network -> the parameters of a client's training, by ``spec.training``.
     """
 
     space: Space
-    architecture: Architecture
+    resource: Resource
     budget: float
-    groups: int
+    groups: tuple[tuple[str, ...], ...]
     seed: int
+    training: Callable[[Architecture], Params]
+
+    def cost(self, architecture: Architecture) -> int:
+        """Of a network, in the budget's resource."""
+        return self.resource.cost(self.space, architecture.widths)
+
+    def cohort(self, group: int, attempt: int) -> Cohort:
+        """A group of clients; the next one where the one before found no quorum."""
+        index = (group + attempt) % len(self.groups)
+        return Cohort(self.groups[index], index)
+
+
+# --- steps ---------------------------------------------------------------------------------------
+
+
+class Step(Generic[A]):
+    """Something to be done; ``A`` is what it answers."""
 
 
 @dataclass(frozen=True)
-class Generate:
-    """Derive each candidate's weights from ``parent`` and evaluate it untrained (round 0)."""
+class Cut(Step[Outcomes]):
+    """Journal the candidates of an iteration; cut each from ``parent`` and evaluate it untrained.
+
+    ``planned`` says how many rounds of each phase a candidate trains that is never dropped nor
+    stopped early: the naive design, against which costs are compared, gives them to all.
+    """
 
     iteration: int
-    parent: Architecture
-    weights: str
-    macs: int
+    phase: str
+    parent: Model
     target: int
-    candidates: tuple[Candidate, ...]
+    planned: Mapping[str, int]
+    candidates: Sequence[Candidate]
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A candidate in a round: the weights it starts from and the group that trains it."""
+    """A network in a round, and who trains it: attempt -> cohort."""
 
-    candidate: Candidate
-    weights: str
-    group: int
-
-
-@dataclass(frozen=True)
-class Rounds:
-    """One round of federated averaging for each entrant, in parallel."""
-
-    iteration: int
-    phase: str
-    round: int
-    entrants: tuple[Entrant, ...]
+    model: Model
+    cohort: Callable[[int], Cohort]
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Evidence for the journal; ``kind`` is ``dropped`` or ``winner``."""
+class Train(Step[Outcomes]):
+    """One federated round for each entrant, in parallel; each aggregate is evaluated.
 
-    iteration: int
-    kind: str
-    evidence: Mapping[str, Any]
+    ``id`` has no subject: each entrant's is its name. ``params`` gives those of the kind for a
+    network.
+    """
+
+    id: RoundId
+    entrants: Mapping[str, Entrant]
+    kind: Kind[Any]
+    params: Callable[[Architecture], Params]
 
 
 @dataclass(frozen=True)
-class NewRung:
-    """The winner of an iteration, with its validation outcome, goes on the ladder."""
+class Compute(Step[TaskResult]):
+    """Work of the cloud, with its result in the journal."""
+
+    id: RoundId
+    kind: Kind[Any]
+    params: Params
+    inputs: Mapping[str, str]
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluate(Step[Outcome]):
+    """Recompute a network's batch-norm statistics and count on the validation rows."""
+
+    id: RoundId
+    model: Model
+
+
+@dataclass(frozen=True)
+class Decide(Step[None]):
+    """A decision with its evidence, for the journal."""
+
+    entry: Dropped | Won
+
+
+@dataclass(frozen=True)
+class AddRung(Step[None]):
+    """A network, with its outcome on the validation rows, goes on the ladder."""
 
     iteration: int
-    candidate: Candidate
+    candidate: str
     outcome: Outcome
 
 
@@ -139,6 +226,35 @@ class Ending:
     failed: bool = False
 
 
-Step = Generate | Rounds | Decision | NewRung
-Outcomes = Mapping[str, Outcome]
-Strategy = Generator[Step, Outcomes, Ending]
+T = TypeVar("T")
+Steps = Generator[Step[Any], Any, T]
+
+
+def ask(step: Step[A]) -> Steps[A]:
+    """Have a step done: ``answer = yield from ask(step)``."""
+    answer: A = yield step
+    return answer
+
+
+class Strategy(Protocol):
+    """How a search goes; one file each, named in the table of `STRATEGIES`.
+
+    Attributes
+    ----------
+    phases : tuple of str
+        Of an iteration, in order.
+    iterations : int
+        At most.
+    """
+
+    phases: tuple[str, ...]
+    iterations: int
+
+    def num_groups(self, space: Space, clients: int) -> int:
+        """How many groups the clients are split into."""
+
+    def progress(self, share: float, budget: float) -> float:
+        """How far a search is (0 to 1) whose last rung costs this share of the start."""
+
+    def search(self, problem: Problem, start: Outcome) -> Steps[Ending]:
+        """From the trained starting network to an ending."""

@@ -1,30 +1,59 @@
 """A search as its journal tells it: ladder, decisions, ledger, progress.
 
-Everything that a person is shown, by the command line, the operator or MLflow, is this view.
+Everything that a person is shown, by the command line, the operator or MLflow, is this view. It is a
+fold: each entry is applied once, in constant time, and nothing is counted anew when it is read.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, TypeVar
 
 from fednas.errors import Corrupt
+from fednas.federation import INITIAL, RoundId
 from fednas.models import Architecture
-from fednas.search._ledger import Ledger, make_ledger
+from fednas.objective import OBJECTIVES, Objective
+from fednas.search._entries import (
+    Added,
+    Closed,
+    Computed,
+    Consented,
+    Dropped,
+    Ended,
+    Entry,
+    Generated,
+    OfRound,
+    Ranked,
+    Scored,
+    Started,
+    Won,
+)
+from fednas.search._ledger import Ledger
 from fednas.spec import FederatedSearch
-from fednas.store import Record
 
-__all__ = ["Rung", "View", "select"]
+__all__ = ["Recorded", "Rung", "View", "rung_file", "select"]
+
+E = TypeVar("E", bound=OfRound)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An entry, and seconds since the epoch when it was written."""
+
+    entry: Entry
+    time: float
 
 
 @dataclass(frozen=True)
 class Rung:
     """A trained network of the ladder; rung 0 is the starting network.
 
-    ``accuracy`` is on the test rows where the data set has some, else on the validation rows;
-    ``sha256`` that of its weight blob; ``share`` its MACs as a share of the start's.
+    ``accuracy`` is the score on the test rows where the data set has some, else on the validation
+    rows; ``sha256`` that of its weight blob; ``share`` its MACs as a share of the start's.
     """
 
     rung: int
@@ -36,6 +65,25 @@ class Rung:
     sha256: str
     architecture: Architecture
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, camelCase."""
+        return {
+            "rung": self.rung,
+            "accuracy": self.accuracy,
+            "validationAccuracy": self.validation_accuracy,
+            "macs": self.macs,
+            "params": self.params,
+            "share": self.share,
+            "sha256": self.sha256,
+            "file": rung_file(self.rung),
+            "architecture": self.architecture.model_dump(),
+        }
+
+
+def rung_file(rung: int) -> str:
+    """The name of a rung's weights beside the ladder."""
+    return f"rung-{rung:02}.safetensors"
+
 
 def select(ladder: Iterable[Rung], share: float) -> Rung | None:
     """The largest rung within a budget: FLRA's deployment selector (arXiv 2106.11570)."""
@@ -43,139 +91,256 @@ def select(ladder: Iterable[Rung], share: float) -> Rung | None:
     return max(fitting, key=lambda rung: (rung.macs, -rung.rung)) if fitting else None
 
 
+@dataclass
+class _Round:
+    """What is known of a phase of an iteration that is under way."""
+
+    generated: Generated | None = None
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Candidate -> its row of `View.decisions`."""
+
+
 class View:
-    """A pure function of journal records."""
+    """A fold over the entries of one search.
 
-    def __init__(self, records: Iterable[Record]) -> None:
-        self.records = {record.key: record for record in records}
+    Attributes
+    ----------
+    start, end : Started, Ended or None
+    entries : dict of str to Entry
+        By key.
+    began, latest : float
+        Times of the first and of the last entry.
+    ladder : list of Rung
+        Each smaller than the one before.
+    ledger : Ledger
+    iteration : int
+        The one under way, or the last.
+    phase : str
+        Of the last round that closed or was scored.
+    rounds_closed : int
+    lock : RLock
+        Held while an entry is applied; whoever reads from another thread holds it too.
+    """
 
-    def _values(self, suffix: str) -> list[Mapping[str, Any]]:
-        return [self.records[key].value for key in sorted(self.records) if key.endswith(suffix)]
+    def __init__(self, recorded: Iterable[Recorded] = ()) -> None:
+        self.start: Started | None = None
+        self.end: Ended | None = None
+        self.began = self.latest = 0.0
+        self.entries: dict[str, Entry] = {}
+        self.ladder: list[Rung] = []
+        self.ledger = Ledger()
+        self.consents: list[Consented] = []
+        self.iteration = 0
+        self.phase = ""
+        self.rounds_closed = 0
+        self.lock = threading.RLock()
+        self._fates: Counter[str] = Counter()
+        self._decisions: list[dict[str, Any]] = []
+        self._rounds: list[tuple[tuple[int, ...], str, dict[str, Any]]] = []
+        self._open = _Round()
+        for one in recorded:
+            self.apply(one)
 
-    @property
-    def start(self) -> Mapping[str, Any] | None:
-        record = self.records.get("000-start")
-        return record.value if record else None
+    # -- the fold --------------------------------------------------------------------------------
 
-    @property
-    def end(self) -> Mapping[str, Any] | None:
-        record = self.records.get("zzz-end")
-        return record.value if record else None
+    def apply(self, recorded: Recorded) -> None:
+        """Take one entry more; each once, in an order that `Entry.order` allows.
 
-    @cached_property
-    def ladder(self) -> list[Rung]:
-        """The rungs in order; each smaller than the one before."""
-        values = self._values("/rung")
-        if [value["rung"] for value in values] != list(range(len(values))):
-            raise Corrupt(f"journal: a rung is missing; has {[v['rung'] for v in values]}")
-        return [
-            Rung(
-                rung=value["rung"],
-                accuracy=value["correct"] / value["total"],
-                validation_accuracy=value["validationCorrect"] / value["validationTotal"],
-                macs=value["macs"],
-                params=value["params"],
-                share=value["macs"] / values[0]["macs"],
-                sha256=value["weights"],
-                architecture=Architecture.model_validate(value["architecture"]),
+        Raises
+        ------
+        Corrupt
+            An entry is missing that this one builds on.
+        """
+        entry, time = recorded.entry, recorded.time
+        with self.lock:
+            self.entries[entry.key] = entry
+            self.began = min(self.began or time, time)
+            self.latest = max(self.latest, time)
+            self._apply(entry, time)
+
+    def _apply(self, entry: Entry, time: float) -> None:
+        match entry:
+            case Started():
+                self.start = entry
+                self.ledger.start(entry)
+            case Consented():
+                self.consents.append(entry)
+            case Generated():
+                self.iteration = entry.iteration
+                self._open = _Round(entry)
+                self.ledger.generate(entry)
+            case Closed():
+                self.phase = entry.id.phase
+                self.rounds_closed += 1
+                self.ledger.close(entry)
+            case Scored():
+                self._score(entry, time)
+            case Computed():
+                self.iteration, self.phase = entry.id.iteration, entry.id.phase
+            case Dropped():
+                self._drop(entry)
+            case Won():
+                self._win(entry)
+            case Added():
+                self._add(entry)
+            case Ended():
+                self.end = entry
+
+    def _score(self, entry: Scored, time: float) -> None:
+        closed = self.get(Closed, entry.id)
+        if entry.id.number and closed is None:
+            raise Corrupt(f"journal: {entry.key} is there, but no {Closed.key_of(entry.id)}")
+        self.phase = entry.id.phase
+        row = {
+            "iteration": entry.id.iteration,
+            "phase": entry.id.phase,
+            "candidate": entry.id.subject,
+            "round": entry.id.number,
+            "clients": closed.totals.clients if closed else 0,
+            "missing": len(closed.missing) if closed else 0,
+            "accuracy": self.objective.score(entry.sums),
+            "weights": entry.blobs["weights"],
+            "time": time,
+        }
+        self._rounds.append((entry.order(self.phases)[:3], entry.id.subject, row))
+
+    def _drop(self, entry: Dropped) -> None:
+        generated = self._open.generated
+        if generated is None or generated.iteration != entry.id.iteration:
+            raise Corrupt(f"journal: {entry.key} is there, but no candidates of that iteration")
+        offered = {candidate.name: candidate for candidate in generated.candidates}
+        for ranked in entry.ranking:
+            if ranked.candidate not in offered:
+                raise Corrupt(f"journal: {entry.key} names an unknown {ranked.candidate}")
+            fate = "failed" if ranked.failed else "kept" if ranked.kept else "dropped"
+            row = self._open.rows.get(ranked.candidate)
+            if row is None:
+                changes = offered[ranked.candidate].changes
+                row = {
+                    "iteration": generated.iteration,
+                    "layer": "+".join(changes),
+                    "candidate": ranked.candidate,
+                    "widthBefore": _one([change.before for change in changes.values()]),
+                    "widthAfter": _one([change.after for change in changes.values()]),
+                }
+                self._open.rows[ranked.candidate] = row
+                self._decisions.append(row)
+            else:
+                self._fates[row["outcome"]] -= 1
+            self._fates[fate] += 1
+            row |= {
+                "accuracy": ranked.score,
+                "accuracyAtDrop": ranked.score,
+                "macs": ranked.costs["macs"],
+                "rank": ranked.rank,
+                "finalRank": None,
+                "kept": ranked.kept,
+                "outcome": fate,
+            }
+        self.ledger.drop(entry)
+
+    def _win(self, entry: Won) -> None:
+        final: Mapping[str, Ranked] = {row.candidate: row for row in entry.ranking}
+        for name, row in self._open.rows.items():
+            if row["kept"]:
+                ranked = final.get(name)
+                fate = "winner" if name == entry.winner else "kept" if ranked else "failed"
+                self._fates[row["outcome"]] -= 1
+                self._fates[fate] += 1
+                row["outcome"] = fate
+                if ranked is not None:
+                    row |= {"accuracy": ranked.score, "finalRank": ranked.rank}
+        self._open.generated = None
+        self.ledger.win(entry)
+
+    def _add(self, entry: Added) -> None:
+        if self.start is None or entry.iteration != len(self.ladder):
+            raise Corrupt(
+                f"journal: a rung is missing; has {[r.rung for r in self.ladder]}, and "
+                f"{entry.iteration} next"
             )
-            for value in values
-        ]
+        score = self.objective.score
+        self.ladder.append(
+            Rung(
+                rung=entry.iteration,
+                accuracy=score(entry.sums),
+                validation_accuracy=score(entry.validation),
+                macs=entry.costs["macs"],
+                params=entry.costs["params"],
+                share=entry.costs["macs"] / self.start.costs["macs"],
+                sha256=entry.blobs["weights"],
+                architecture=entry.architecture,
+            )
+        )
+
+    # -- what it says ----------------------------------------------------------------------------
+
+    def get(self, kind: type[E], id: RoundId) -> E | None:
+        """What is known of a round: its `Closed`, `Scored`, `Computed` or `Dropped`."""
+        found = self.entries.get(kind.key_of(id))
+        return found if isinstance(found, kind) else None
+
+    def has_begun(self, iteration: int) -> bool:
+        """Whether an iteration has its candidates."""
+        return self.iteration >= iteration
+
+    @property
+    def objective(self) -> Objective:
+        """By which networks are scored."""
+        if self.start is None:
+            raise Corrupt("journal: has no start")
+        return OBJECTIVES[self.start.spec["objective"]]
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """In order; that of the initial training alone before there is a start."""
+        return self.start.phases if self.start else (INITIAL,)
 
     @property
     def ladder_rows(self) -> list[dict[str, Any]]:
         """The ladder as JSON values."""
-        return [
-            {
-                "rung": rung.rung,
-                "accuracy": rung.accuracy,
-                "validationAccuracy": rung.validation_accuracy,
-                "macs": rung.macs,
-                "params": rung.params,
-                "share": rung.share,
-                "sha256": rung.sha256,
-                "file": f"rung-{rung.rung:02}.safetensors",
-                "architecture": rung.architecture.model_dump(),
-            }
-            for rung in self.ladder
-        ]
+        return [rung.to_dict() for rung in self.ladder]
 
-    @cached_property
+    @property
     def decisions(self) -> list[dict[str, Any]]:
         """Every candidate's fate with its evidence, one row each.
 
         ``accuracy`` is the best so far on the validation rows; ``rank`` that of the early drop;
         ``outcome`` is ``winner``, ``kept``, ``dropped`` or ``failed``.
         """
-        rows = []
-        for dropped in self._values("/dropped"):
-            iteration = dropped["iteration"]
-            if f"{iteration:03}/generated" not in self.records:
-                raise Corrupt(
-                    f"journal: {iteration:03}/dropped is there, but no {iteration:03}/generated"
-                )
-            generated = self.records[f"{iteration:03}/generated"].value["candidates"]
-            layers = {candidate["candidate"]: candidate for candidate in generated}
-            winner = self.records.get(f"{iteration:03}/winner")
-            final = {row["candidate"]: row for row in winner.value["ranking"]} if winner else {}
-            for ranked in dropped["ranking"]:
-                name = ranked["candidate"]
-                won = winner is not None and winner.value["winner"] == name
-                lost = ranked["kept"] and bool(final) and name not in final
-                failed = ranked["failed"] or lost
-                fate = "failed" if failed else "kept" if ranked["kept"] else "dropped"
-                rows.append(
-                    {
-                        "iteration": iteration,
-                        "layer": layers[name]["layer"],
-                        "candidate": name,
-                        "widthBefore": layers[name]["widthBefore"],
-                        "widthAfter": layers[name]["widthAfter"],
-                        "accuracy": final.get(name, ranked)["accuracy"],
-                        "accuracyAtDrop": ranked["accuracy"],
-                        "macs": ranked["macs"],
-                        "rank": ranked["rank"],
-                        "finalRank": final[name]["rank"] if name in final else None,
-                        "kept": ranked["kept"],
-                        "outcome": "winner" if won else fate,
-                    }
-                )
-        return rows
+        return [dict(row) for row in self._decisions]
 
-    @cached_property
+    @property
     def rounds(self) -> list[dict[str, Any]]:
         """Every evaluated aggregate, one row each, in the order of iterations and rounds."""
-        phases = {"initial": 0, "cut": 1, "pre": 2, "post": 3}
-        rows = []
-        for key, record in self.records.items():
-            if key.endswith("-aggregated"):
-                value = record.value
-                closed = self.records.get(key.removesuffix("-aggregated") + "-closed")
-                rows.append(
-                    {
-                        "iteration": value["iteration"],
-                        "phase": value["phase"],
-                        "candidate": value["candidate"],
-                        "round": value["round"],
-                        "clients": len(closed.value["updates"]) if closed else 0,
-                        "missing": len(closed.value["missing"]) if closed else 0,
-                        "accuracy": value["correct"] / value["total"],
-                        "weights": value["weights"],
-                        "time": record.time,
-                    }
-                )
-        return sorted(
-            rows, key=lambda r: (r["iteration"], phases[r["phase"]], r["round"], r["candidate"])
-        )
+        return [dict(row) for _, _, row in sorted(self._rounds, key=itemgetter(0, 1))]
 
-    @cached_property
-    def ledger(self) -> Ledger:
-        return make_ledger(self.records)
+    @property
+    def fates(self) -> Mapping[str, int]:
+        """Outcome -> number of candidates."""
+        return self._fates
+
+    @property
+    def active(self) -> int:
+        """Candidates that are in training now."""
+        if self.end is not None or self._open.generated is None:
+            return 0
+        rows = self._open.rows
+        if not rows:
+            return len(self._open.generated.candidates)
+        return sum(row["kept"] for row in rows.values())
 
     def selected(self, search: FederatedSearch) -> dict[str, Rung | None]:
         """Device class -> the largest rung within its budget (unset: the search's target)."""
-        target = search.spec.target.macs.share
+        _, target = search.spec.target.resource
         return {
-            device.name: select(self.ladder, device.budget.macs.share if device.budget else target)
+            device.name: select(
+                self.ladder, device.budget.resource[1] if device.budget else target
+            )
             for device in search.spec.device_classes
         }
+
+
+def _one(widths: list[int]) -> int | str:
+    """The width of a candidate that changes one group; else those of all."""
+    return widths[0] if len(widths) == 1 else "+".join(map(str, widths))

@@ -9,12 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fednas.space._derive import derive
+from fednas.space._resources import RESOURCES, Resource, costs
 from fednas.space._space import Group, LeftOut, Slice, Space
 
 if TYPE_CHECKING:
     from fednas.space._trace import trace
 
-__all__ = ["Group", "LeftOut", "Slice", "Space", "derive", "trace"]
+__all__ = [
+    "RESOURCES",
+    "Group",
+    "LeftOut",
+    "Resource",
+    "Slice",
+    "Space",
+    "costs",
+    "derive",
+    "trace",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -83,6 +83,8 @@ class Space(_Frozen):
         In forward order.
     macs_terms, params_terms : Terms
         Over the indices of ``Architecture.widths``.
+    min_batch : int
+        Samples that a training step needs: 2 where batch normalisation sees one pixel an image.
     """
 
     start: Architecture
@@ -91,6 +93,7 @@ class Space(_Frozen):
     left_out: tuple[LeftOut, ...] = ()
     macs_terms: Terms
     params_terms: Terms
+    min_batch: Positive = 1
 
     def macs(self, widths: Sequence[int]) -> int:
         """Multiply-accumulates per image, as `fednas.resources.count_macs` would count them."""

@@ -52,6 +52,7 @@ def trace(arch: Architecture) -> Space:
         params_terms=Terms.collect(
             _numel(name, shapes, symbols) for name, _ in module.named_parameters()
         ),
+        min_batch=_min_batch(build(arch), torch.zeros(1, *arch.input_shape)),
     )
     start = build(arch)
     assert space.macs(arch.widths) == count_macs(start, torch.zeros(1, *arch.input_shape))
@@ -132,6 +133,16 @@ def _positions(module: nn.Module, image: torch.Tensor) -> dict[str, int]:
         for hook in hooks:
             hook.remove()
     return positions
+
+
+def _min_batch(module: nn.Module, image: torch.Tensor) -> int:
+    """1, or 2 where a normalisation layer refuses to train on one value a channel."""
+    try:
+        with torch.no_grad():
+            module.train()(image)
+    except ValueError:
+        return 2
+    return 1
 
 
 def _numel(

@@ -4,6 +4,7 @@ Imports no torch. `load_spec` reads and checks a file; the models hold what it s
 CustomResourceDefinition generated from them.
 """
 
+from fednas.spec._address import bucket_problem, endpoint_problem, key_problem, parse_s3
 from fednas.spec._base import Model, OneOf
 from fednas.spec._crd import crd, crd_yaml
 from fednas.spec._data import (
@@ -18,7 +19,7 @@ from fednas.spec._data import (
 from fednas.spec._fleet import (
     Budget,
     ComputeResources,
-    Coordinator,
+    CoordinatorPod,
     DeviceClass,
     Federation,
     MacsBudget,
@@ -44,11 +45,11 @@ from fednas.spec._status import (
     CandidateCounts,
     ClientCounts,
     Condition,
-    Cost,
+    CostStatus,
     Display,
-    LadderRung,
     Phase,
     PodCounts,
+    RungStatus,
     SearchStatus,
     SelectedRung,
 )
@@ -59,6 +60,7 @@ from fednas.spec._strategy import (
     NetAdapt,
     Rounds,
     Strategy,
+    StrategySettings,
     Target,
     TopK,
 )
@@ -84,8 +86,8 @@ __all__ = [
     "ComputeResources",
     "Condition",
     "ConstantRounds",
-    "Coordinator",
-    "Cost",
+    "CoordinatorPod",
+    "CostStatus",
     "Data",
     "DeviceClass",
     "Dirichlet",
@@ -99,7 +101,6 @@ __all__ = [
     "InitialOptimizer",
     "InitialSgd",
     "InitialTraining",
-    "LadderRung",
     "MacsBudget",
     "MacsTarget",
     "Metadata",
@@ -114,22 +115,28 @@ __all__ = [
     "PodCounts",
     "ResourceList",
     "Rounds",
+    "RungStatus",
     "SearchSpec",
     "SearchStatus",
     "SelectedRung",
     "Sgd",
     "Storage",
     "Strategy",
+    "StrategySettings",
     "Target",
     "TopK",
     "Tracking",
     "Training",
+    "bucket_problem",
     "clients",
     "crd",
     "crd_yaml",
     "differences",
+    "endpoint_problem",
     "identity",
     "identity_digest",
+    "key_problem",
     "load_spec",
+    "parse_s3",
     "quantity",
 ]

@@ -161,6 +161,20 @@ class OneOf(Model):
     lies where the union is used.
     """
 
+    @property
+    def chosen(self) -> tuple[str, Model]:
+        """Name in camelCase and value of the member that is given: ``("netAdapt", ...)``.
+
+        For unions whose members are models.
+        """
+        ((alias, member),) = (
+            (alias, value)
+            for alias, (name, _) in fields_by_alias(type(self)).items()
+            if (value := getattr(self, name)) is not None
+        )
+        assert isinstance(member, Model), alias
+        return alias, member
+
     @classmethod
     def _members(cls) -> list[str]:
         return list(fields_by_alias(cls))

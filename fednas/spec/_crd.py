@@ -198,12 +198,12 @@ def _root() -> dict[str, Any]:
     }
 
 
-_OPEN = {"suspend", "deviceClasses"}
+_OPEN = {"suspend", "acceptNewNumerics", "deviceClasses"}
 _OPEN_IN_CLASS = {"name", "pods"}
 
 
 def _immutability() -> list[dict[str, str]]:
-    """Once the search has started its spec is fixed, but for suspend and pods."""
+    """Once the search has started its spec is fixed, but for suspend, consent and pods."""
     waiting = "!has(oldSelf.status) || !has(oldSelf.status.startTime)"
     message = "cannot change once the search has started; delete the search and create it anew"
     rules = [

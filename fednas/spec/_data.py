@@ -61,7 +61,7 @@ class Evaluation(OneOf):
 class Data(Model):
     """The data set, and how it is split over the clients."""
 
-    rules = (location_rule("source", "digits, a path or s3://bucket/prefix"),)
+    rules = (location_rule("source", "digits, a path or s3://bucket/prefix", prefix=True),)
 
     source: Text = Field(
         min_length=1,

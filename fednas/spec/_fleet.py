@@ -6,8 +6,17 @@ from typing import Literal
 
 from pydantic import Field
 
+from fednas.spec._address import (
+    BUCKET,
+    BUCKET_RIGHT,
+    ENDPOINT,
+    ENDPOINT_RIGHT,
+    TRACKING,
+    TRACKING_RIGHT,
+    WRONG_BUCKET,
+    is_bucket,
+)
 from fednas.spec._base import Int, Model, Number, Rule, Text
-from fednas.spec._network import BUCKET
 from fednas.spec._quantity import Cpu, Memory, quantity
 
 __all__ = [
@@ -15,7 +24,7 @@ __all__ = [
     "PATTERNS",
     "Budget",
     "ComputeResources",
-    "Coordinator",
+    "CoordinatorPod",
     "DeviceClass",
     "Federation",
     "MacsBudget",
@@ -25,17 +34,14 @@ __all__ = [
 ]
 
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
-_ENDPOINT = r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"
-_BUCKET = f"^{BUCKET}$"
-_TRACKING = r"^(https?://[^\s/]+|sqlite:///)[^\s]*$"
 _DNS_SUBDOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 
 PATTERNS = {
     DNS_LABEL: "be of lower-case letters, digits and -, and neither start nor end with -",
     _DNS_SUBDOMAIN: "be of lower-case letters, digits, - and ., as the name of a Secret",
-    _ENDPOINT: "be like http://minio:9000",
-    _BUCKET: "be of lower-case letters, digits, - and ., 3 to 63 of them",
-    _TRACKING: "be like http://mlflow:5000 or sqlite:///mlflow.db",
+    ENDPOINT: ENDPOINT_RIGHT,
+    BUCKET: BUCKET_RIGHT,
+    TRACKING: TRACKING_RIGHT,
 }
 """Patterns in words: ``must ...``."""
 
@@ -92,6 +98,11 @@ class Budget(Model):
 
     macs: MacsBudget = Field(description="Multiply-accumulates (MACs) of one forward pass.")
 
+    @property
+    def resource(self) -> tuple[str, float]:
+        """Which resource it bounds, and to which share of the starting network's."""
+        return "macs", self.macs.share
+
 
 class DeviceClass(Model):
     """Clients of one kind of device."""
@@ -128,7 +139,7 @@ class DeviceClass(Model):
     )
 
 
-class Coordinator(Model):
+class CoordinatorPod(Model):
     """The pod that runs the search."""
 
     resources: ComputeResources = Field(
@@ -153,13 +164,22 @@ class Federation(Model):
 class Storage(Model):
     """The S3 bucket that holds data, weights and the journal."""
 
+    rules = (
+        Rule(
+            lambda model: is_bucket(model.bucket),
+            f"!self.bucket.matches(r'{WRONG_BUCKET}')",
+            f"must {BUCKET_RIGHT}",
+            "bucket",
+        ),
+    )
+
     endpoint: Text = Field(
         max_length=512,
-        pattern=_ENDPOINT,
+        pattern=ENDPOINT,
         description="Address of the S3 server: http://minio:9000.",
     )
     bucket: Text = Field(
-        min_length=3, max_length=63, pattern=_BUCKET, description="Name of the bucket."
+        min_length=3, max_length=63, pattern=BUCKET, description="Name of the bucket."
     )
     secret_name: Text = Field(
         min_length=1,
@@ -174,7 +194,7 @@ class Tracking(Model):
 
     uri: Text = Field(
         max_length=512,
-        pattern=_TRACKING,
+        pattern=TRACKING,
         description="Address of the MLflow server: http://mlflow:5000, or sqlite:///path.",
     )
     experiment: Text = Field(

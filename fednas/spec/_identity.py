@@ -15,11 +15,12 @@ __all__ = ["differences", "identity", "identity_digest"]
 def identity(search: FederatedSearch) -> dict[str, Any]:
     """The spec without what may change and still give the same ladder.
 
-    Left out: ``suspend``, ``storage``, ``tracking``, ``coordinator``, the round's deadline, and
-    pods and resources of device classes.
+    Left out: ``suspend``, ``storage``, ``tracking``, ``coordinator``, ``acceptNewNumerics`` (the
+    search has the numerics themselves on record), the round's deadline, and pods and resources of
+    device classes.
     """
     spec: dict[str, Any] = search.to_dict()["spec"]
-    for name in ("suspend", "storage", "tracking", "coordinator"):
+    for name in ("suspend", "storage", "tracking", "coordinator", "acceptNewNumerics"):
         spec.pop(name, None)
     spec["federation"].pop("roundTimeoutSeconds")
     for device_class in spec["deviceClasses"]:
@@ -29,18 +30,29 @@ def identity(search: FederatedSearch) -> dict[str, Any]:
 
 
 def identity_digest(search: FederatedSearch) -> str:
-    """The sha256 of the identity's canonical JSON, in lower-case hex."""
-    text = json.dumps(identity(search), sort_keys=True, separators=(",", ":"))
+    """The sha256 of the identity's canonical JSON, in lower-case hex; places left out."""
+    spec = identity(search)
+    spec["data"].pop("source")
+    spec["model"]["initial"].pop("weights", None)
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+_PLACES = ("spec.data.source", "spec.model.initial.weights")
+"""Where something lies may change: what lies there is compared by its contents."""
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line per field that differs: ``spec.training.epochs: 1 -> 2``."""
+    """One line per field that differs: ``spec.training.epochs: 1 -> 2``.
+
+    Paths of data and start weights are not compared, unless only one of both has them.
+    """
     before, after = _flat(old, "spec"), _flat(new, "spec")
     return [
         f"{path}: {_show(before.get(path))} -> {_show(after.get(path))}"
         for path in dict.fromkeys([*before, *after])
         if before.get(path) != after.get(path)
+        and not (path in _PLACES and path in before and path in after)
     ]
 
 

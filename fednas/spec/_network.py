@@ -8,27 +8,30 @@ from typing import Literal
 from pydantic import Field
 from pydantic.alias_generators import to_snake
 
+from fednas.spec._address import WRONG_BUCKET_IN_URI, key_problem, s3_pattern
 from fednas.spec._base import Model, Number, OneOf, Rule, Text
 from fednas.spec._training import InitialTraining
 
-__all__ = ["BUCKET", "Initial", "ModelArgs", "Network", "location_rule"]
-
-BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-_S3 = rf"^s3://{BUCKET}/[^/ ].*$"
+__all__ = ["Initial", "ModelArgs", "Network", "location_rule"]
 
 
-def _is_location(text: str) -> bool:
-    """Whether it is a path, or a well-formed ``s3://bucket/key``."""
-    is_path = "://" not in text and not text.startswith("s3:")
-    return is_path or re.match(_S3, text) is not None
+def _is_location(text: str, pattern: str) -> bool:
+    """Whether it is a path, or a well-formed address in S3."""
+    if "://" not in text and not text.startswith("s3:"):
+        return True
+    if re.fullmatch(pattern, text) is None or re.search(WRONG_BUCKET_IN_URI, text):
+        return False
+    return not key_problem(text.removeprefix("s3://").partition("/")[2].removesuffix("/"))
 
 
-def location_rule(field: str, what: str) -> Rule:
-    """The rule that a field is a path or an ``s3://`` address."""
+def location_rule(field: str, what: str, *, prefix: bool = False) -> Rule:
+    """The rule that a field is a path or an ``s3://`` address, which may be a folder's."""
+    pattern = s3_pattern(prefix=prefix)
     return Rule(
-        lambda model: (v := getattr(model, to_snake(field))) is None or _is_location(v),
+        lambda model: (v := getattr(model, to_snake(field))) is None or _is_location(v, pattern),
         f"!has(self.{field}) || (!self.{field}.contains('://') && "
-        f"!self.{field}.startsWith('s3:')) || self.{field}.matches('{_S3}')",
+        f"!self.{field}.startsWith('s3:')) || (self.{field}.matches(r'{pattern}') && "
+        f"!self.{field}.matches(r'{WRONG_BUCKET_IN_URI}'))",
         f"must be {what}",
         field,
     )

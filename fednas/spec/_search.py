@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic_core import InitErrorDetails
 
-from fednas.spec._base import Int, Model, Rule, Text, problem
+from fednas.spec._base import Int, Model, OneOf, Rule, Text, fields_by_alias, model_of, problem
 from fednas.spec._data import Data
 from fednas.spec._fleet import (
     DNS_LABEL,
-    Coordinator,
+    CoordinatorPod,
     DeviceClass,
     Federation,
     Storage,
     Tracking,
 )
 from fednas.spec._network import Network
-from fednas.spec._strategy import NetAdapt, Strategy, Target
+from fednas.spec._strategy import DEFAULT_STRATEGY, Strategy, Target
 from fednas.spec._training import Training
 
 __all__ = ["API_VERSION", "KIND", "Client", "FederatedSearch", "Metadata", "SearchSpec", "clients"]
@@ -29,15 +31,30 @@ KIND = "FederatedSearch"
 MAX_CLIENTS = 10000
 
 _TOTAL = "self.deviceClasses.map(c, c.clients).sum()"
+_AT_MOST_CLIENTS = "must be at most the number of clients of all deviceClasses"
 
 
 def _total(spec: SearchSpec) -> int:
     return sum(device_class.clients for device_class in spec.device_classes)
 
 
-def _groups_fit(spec: SearchSpec) -> bool:
-    adapt = spec.strategy.net_adapt
-    return adapt is None or adapt.client_groups is None or adapt.client_groups <= _total(spec)
+def _groups_fit(strategies: type[OneOf]) -> Iterator[Rule]:
+    """A rule for each strategy that splits the clients into groups."""
+    for alias, (name, info) in fields_by_alias(strategies).items():
+        settings = model_of(info.annotation)
+        if settings is not None and "client_groups" in settings.model_fields:
+            path = f"strategy.{alias}.clientGroups"
+            yield Rule(
+                partial(_fits, name),
+                f"!has(self.strategy.{alias}) || !has(self.{path}) || self.{path} <= {_TOTAL}",
+                _AT_MOST_CLIENTS,
+                path,
+            )
+
+
+def _fits(strategy: str, spec: SearchSpec) -> bool:
+    groups = getattr(getattr(spec.strategy, strategy), "client_groups", None)
+    return groups is None or groups <= _total(spec)
 
 
 def _rounds_fit(spec: SearchSpec) -> bool:
@@ -52,18 +69,12 @@ _RULES = (
         f"must have at most {MAX_CLIENTS} clients in all",
         "deviceClasses",
     ),
-    Rule(
-        _groups_fit,
-        "!has(self.strategy.netAdapt) || !has(self.strategy.netAdapt.clientGroups)"
-        f" || self.strategy.netAdapt.clientGroups <= {_TOTAL}",
-        "must be at most the number of clients of all deviceClasses",
-        "strategy.netAdapt.clientGroups",
-    ),
+    *_groups_fit(Strategy),
     Rule(
         _rounds_fit,
         "!has(self.model.initial.training)"
         f" || self.model.initial.training.clientsPerRound <= {_TOTAL}",
-        "must be at most the number of clients of all deviceClasses",
+        _AT_MOST_CLIENTS,
         "model.initial.training.clientsPerRound",
     ),
 )
@@ -79,10 +90,13 @@ class SearchSpec(Model):
     )
     model: Network = Field(description="The network that the search starts from.")
     data: Data = Field(description="The data set, and how it is split over the clients.")
-    target: Target = Field(description="The budget: the search ends when a network meets it.")
-    strategy: Strategy = Field(
-        Strategy(net_adapt=NetAdapt()), description="How the search goes. Exactly one."
+    objective: Literal["classification"] = Field(
+        "classification",
+        description="What is learnt and how it is scored: classification (cross-entropy, "
+        "accuracy).",
     )
+    target: Target = Field(description="The budget: the search ends when a network meets it.")
+    strategy: Strategy = Field(DEFAULT_STRATEGY, description="How the search goes. Exactly one.")
     training: Training = Field(
         Training(), description="The short-term training of a candidate on one client."
     )
@@ -95,7 +109,9 @@ class SearchSpec(Model):
             "x-kubernetes-list-map-keys": ["name"],
         },
     )
-    coordinator: Coordinator = Field(Coordinator(), description="The pod that runs the search.")
+    coordinator: CoordinatorPod = Field(
+        CoordinatorPod(), description="The pod that runs the search."
+    )
     federation: Federation = Field(Federation(), description="When a round is over.")
     storage: Storage | None = Field(
         None,
@@ -112,6 +128,12 @@ class SearchSpec(Model):
         strict=True,
         description="Stops the search and its pods; false again, and it goes on from there.",
     )
+    accept_new_numerics: bool = Field(
+        False,
+        strict=True,
+        description="Goes on though torch or the processor computes other bits than the search "
+        "began with; may change while the search runs.",
+    )
 
     @classmethod
     def _check_rules(cls, model: Any) -> list[InitErrorDetails]:
@@ -127,37 +149,19 @@ class SearchSpec(Model):
 
     def warnings(self) -> list[str]:
         """What is allowed but hardly meant, one line each, with what would do."""
-        found = []
-        share = self.target.macs.share
-        adapt = self.strategy.net_adapt
-        if adapt is not None and adapt.reach() > share + 1e-9:
-            found.append(
-                f"spec.strategy.netAdapt: {adapt.max_iterations} iterations come down to a share "
-                f"of {adapt.reach():.3f} by their own arithmetic, above spec.target.macs.share "
-                f"{share:g}; {_what_would_do(adapt, share)}"
-            )
+        name, share = self.target.resource
+        found = [f"spec.strategy.{line}" for line in self.strategy.warnings(share)]
         for i, device_class in enumerate(self.device_classes):
-            budget = device_class.budget
-            if budget is not None and budget.macs.share < share:
+            if device_class.budget is None:
+                continue
+            bounded, most = device_class.budget.resource
+            if bounded == name and most < share:
                 found.append(
-                    f"spec.deviceClasses[{i}].budget.macs.share: {budget.macs.share:g} is below "
-                    f"spec.target.macs.share {share:g}: no network for {device_class.name} may "
-                    f"come out; a target of at most {budget.macs.share:g} would do"
+                    f"spec.deviceClasses[{i}].budget.{name}.share: {most:g} is below "
+                    f"spec.target.{name}.share {share:g}: no network for {device_class.name} may "
+                    f"come out; a target of at most {most:g} would do"
                 )
         return found
-
-
-def _what_would_do(adapt: NetAdapt, share: float) -> str:
-    """The nearest schedule that meets the target."""
-    for n in range(adapt.max_iterations + 1, 1001):
-        if adapt.model_copy(update={"max_iterations": n}).reach() <= share:
-            return f"maxIterations {n} would do"
-    g, n = adapt.step_decay, adapt.max_iterations
-    steps = n if g == 1 else (1 - g**n) / (1 - g)
-    step = -(-(1 - share) / steps // 0.001) * 0.001
-    if step <= 0.5:
-        return f"firstStep {step:.3f} would do"
-    return "a larger stepDecay would do"
 
 
 class Metadata(Model):

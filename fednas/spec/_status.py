@@ -17,11 +17,11 @@ __all__ = [
     "CandidateCounts",
     "ClientCounts",
     "Condition",
-    "Cost",
+    "CostStatus",
     "Display",
-    "LadderRung",
     "Phase",
     "PodCounts",
+    "RungStatus",
     "SearchStatus",
     "SelectedRung",
 ]
@@ -65,7 +65,7 @@ class BestRung(Model):
     share: _Short = Field(description="Its share of the start's MACs.")
 
 
-class LadderRung(Model):
+class RungStatus(Model):
     """One network of the ladder."""
 
     rung: _Count = Field(description="0 is the start; each next one is smaller.")
@@ -82,7 +82,7 @@ class SelectedRung(Model):
     rung: _Count = Field(description="The largest rung within the class's budget.")
 
 
-class Cost(Model):
+class CostStatus(Model):
     """What the clients paid, counted from the updates that entered an aggregate."""
 
     client_macs: _Count = Field(0, description="Multiply-accumulates of the mean client.")
@@ -158,13 +158,13 @@ class SearchStatus(Model):
     best: BestRung | None = Field(
         None, description="The most accurate network of the ladder, the start included."
     )
-    ladder: tuple[LadderRung, ...] | None = Field(
+    ladder: tuple[RungStatus, ...] | None = Field(
         None, max_length=32, description="The last 32 networks of the ladder."
     )
     selected: tuple[SelectedRung, ...] | None = Field(
         None, max_length=32, description="The network for each device class."
     )
-    cost: Cost | None = Field(None, description="What the clients paid.")
+    cost: CostStatus | None = Field(None, description="What the clients paid.")
     display: Display | None = Field(None, description="Texts for the columns of kubectl get.")
     tracking_run_id: Text | None = Field(
         None, alias="trackingRunID", max_length=64, description="The run in MLflow."

@@ -7,12 +7,14 @@ from pydantic import Field
 from fednas.spec._base import Int, Model, Number, OneOf
 
 __all__ = [
+    "DEFAULT_STRATEGY",
     "ConstantRounds",
     "EarlyDrop",
     "MacsTarget",
     "NetAdapt",
     "Rounds",
     "Strategy",
+    "StrategySettings",
     "Target",
     "TopK",
 ]
@@ -30,6 +32,11 @@ class Target(Model):
     """The budget: the search ends when a network meets it."""
 
     macs: MacsTarget = Field(description="Multiply-accumulates (MACs) of one forward pass.")
+
+    @property
+    def resource(self) -> tuple[str, float]:
+        """Which resource it bounds, and to which share of the starting network's."""
+        return "macs", self.macs.share
 
 
 class ConstantRounds(Model):
@@ -63,7 +70,19 @@ class EarlyDrop(OneOf):
     top_k: TopK | None = Field(None, description="The best k by validation accuracy survive.")
 
 
-class NetAdapt(Model):
+class StrategySettings(Model):
+    """What all strategies have in common.
+
+    One that splits the clients into groups says so by a field ``client_groups``, which is then
+    held against the number of clients.
+    """
+
+    def warnings(self, share: float) -> list[str]:
+        """What is allowed but hardly meant for a target of that share, one line each."""
+        return []
+
+
+class NetAdapt(StrategySettings):
     """Federated NetAdapt (arXiv 2002.06352, 1804.03230).
 
     Every iteration shrinks one group of layers until the whole network has
@@ -110,8 +129,38 @@ class NetAdapt(Model):
         d, g, n = self.first_step, self.step_decay, self.max_iterations
         return 1 - (d * n if g == 1 else d * (1 - g**n) / (1 - g))
 
+    def warnings(self, share: float) -> list[str]:
+        """A schedule that ends above the target, with the nearest one that meets it."""
+        if self.reach() <= share + 1e-9:
+            return []
+        return [
+            f"{self.max_iterations} iterations come down to a share of {self.reach():.3f} by "
+            f"their own arithmetic, above the target's {share:g}; {self._what_would_do(share)}"
+        ]
+
+    def _what_would_do(self, share: float) -> str:
+        for n in range(self.max_iterations + 1, 1001):
+            if self.model_copy(update={"max_iterations": n}).reach() <= share:
+                return f"maxIterations {n} would do"
+        g, n = self.step_decay, self.max_iterations
+        steps = n if g == 1 else (1 - g**n) / (1 - g)
+        step = -(-(1 - share) / steps // 0.001) * 0.001
+        if step <= 0.5:
+            return f"firstStep {step:.3f} would do"
+        return "a larger stepDecay would do"
+
 
 class Strategy(OneOf):
     """How the search goes."""
 
     net_adapt: NetAdapt | None = Field(None, description="Federated NetAdapt with early drop.")
+
+    def warnings(self, share: float) -> list[str]:
+        """What is allowed but hardly meant, each line with the name of the strategy first."""
+        name, settings = self.chosen
+        assert isinstance(settings, StrategySettings), name
+        return [f"{name}: {line}" for line in settings.warnings(share)]
+
+
+DEFAULT_STRATEGY = Strategy(net_adapt=NetAdapt())
+"""The strategy of a spec that chooses none."""

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 from fednas.store._folder import FolderStore
 from fednas.store._journal import Journal, Record, canonical_json
-from fednas.store._store import Blobs, Entry, Layout, Store, digest_of
+from fednas.store._store import Blobs, Layout, Store, StoredObject, check_key, digest_of
 
 if TYPE_CHECKING:
-    from fednas.store._minio import MinioConfig, MinioStore, PresignedPost, open_bucket
+    from fednas.store._bucket import MinioConfig, open_bucket
+    from fednas.store._minio import MinioStore, PresignedPost
 
 __all__ = [
     "Blobs",
-    "Entry",
     "FolderStore",
     "Journal",
     "Layout",
@@ -20,7 +20,9 @@ __all__ = [
     "PresignedPost",
     "Record",
     "Store",
+    "StoredObject",
     "canonical_json",
+    "check_key",
     "digest_of",
     "open_bucket",
 ]
@@ -28,7 +30,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """S3 on first use: who works in a folder needs no minio-py."""
-    if name in ("MinioConfig", "MinioStore", "PresignedPost", "open_bucket"):
+    if name in ("MinioConfig", "open_bucket"):
+        from fednas.store import _bucket
+
+        return getattr(_bucket, name)
+    if name in ("MinioStore", "PresignedPost"):
         from fednas.store import _minio
 
         return getattr(_minio, name)

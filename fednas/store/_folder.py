@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from fednas.errors import NotFound, StoreError
-from fednas.store._store import Entry
+from fednas.store._store import StoredObject, check_key
 
 __all__ = ["FolderStore"]
 
 _TEMPORARY = ".partial-"
+# What the system says where a key names nothing: no file, a folder, a file as a folder.
+_NOTHING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,16 @@ class FolderStore:
     root: Path
 
     def _path(self, key: str) -> Path:
-        path = self.root / key
-        if ".." in path.parts:
-            raise StoreError(f"key {key!r}: '..' is not allowed in a key")
-        return path
+        check_key(key)
+        if f"/{_TEMPORARY}" in f"/{key}":
+            raise StoreError(f"key {key!r}: {_TEMPORARY}... is kept for what is half written")
+        return self.root / key
 
     def get(self, key: str) -> bytes:
+        path = self._path(key)
         try:
-            return self._path(key).read_bytes()
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return path.read_bytes()
+        except _NOTHING:
             raise NotFound(f"{self.uri(key)}: no such object") from None
         except OSError as error:
             raise StoreError(f"{self.uri(key)}: cannot be read: {error.strerror}") from error
@@ -51,9 +54,9 @@ class FolderStore:
 
     def create(self, key: str, data: bytes) -> bool:
         path = self._path(key)
-        if path.exists():
-            return False
         with _writing(path):
+            if path.exists():
+                return False
             temporary = self._write(path, data, durable=True)
             try:
                 os.link(temporary, path)
@@ -64,34 +67,52 @@ class FolderStore:
             _sync_folder(path.parent)
         return True
 
-    def delete(self, key: str) -> None:
-        with _writing(self._path(key)):
-            self._path(key).unlink(missing_ok=True)
+    def delete(self, *keys: str) -> None:
+        for key in keys:
+            path = self._path(key)
+            with _writing(path), suppress(*_NOTHING):
+                path.unlink()
 
     def sweep(self) -> None:
         """Remove what killed processes had half written; nobody else may be writing."""
-        for path in self.root.rglob(f"{_TEMPORARY}*"):
-            path.unlink(missing_ok=True)
-
-    def list(self, prefix: str) -> Iterator[Entry]:
-        folder = self._path(prefix.rpartition("/")[0])
-        found = []
-        for parent, _, names in os.walk(folder, onerror=_unreadable):
+        for parent, _, names in os.walk(self.root):
             for name in names:
-                path = Path(parent) / name
-                key = path.relative_to(self.root).as_posix()
-                if name.startswith(_TEMPORARY) or not key.startswith(prefix):
+                if name.startswith(_TEMPORARY):
+                    path = Path(parent) / name
+                    with _writing(path):
+                        path.unlink(missing_ok=True)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        start = prefix.rpartition("/")[0]
+        if "/" in prefix:
+            check_key(start)
+        found = []
+        for parent, folders, names in os.walk(self.root / start, onerror=_unreadable):
+            below = "" if parent == str(self.root) else f"{Path(parent).relative_to(self.root)}/"
+            # Neither folders of other keys nor those whose every key sorts before are looked into.
+            folders[:] = [
+                name
+                for name in folders
+                if f"{below}{name}/".startswith(prefix)
+                and (f"{below}{name}/" > after or after.startswith(f"{below}{name}/"))
+            ]
+            for name in names:
+                key = below + name
+                if name.startswith(_TEMPORARY) or not key.startswith(prefix) or key <= after:
                     continue
                 try:
-                    status = path.stat()
+                    status = os.stat(os.path.join(parent, name))
                 except FileNotFoundError:  # deleted meanwhile
                     continue
-                found.append(Entry(key, status.st_size, status.st_mtime))
+                found.append(StoredObject(key, status.st_size, status.st_mtime))
         return iter(sorted(found, key=lambda entry: entry.key))
 
     def path(self, key: str) -> Path | None:
         path = self._path(key)
-        return path if path.is_file() else None
+        try:
+            return path if path.is_file() else None
+        except OSError as error:
+            raise StoreError(f"{self.uri(key)}: cannot be read: {error.strerror}") from error
 
     def uri(self, key: str) -> str:
         return str(self.root / key)
@@ -120,7 +141,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _unreadable(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
+    if not isinstance(error, _NOTHING):
         raise StoreError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 

@@ -1,41 +1,35 @@
 """The journal: create-once records of decisions, the truth of a search.
 
-Records are keyed by what they decide - ``003/pre/block5.pointwise/01-closed`` - and never by a
+Records are keyed by what they decide - ``0003/pre/block5.pointwise/01-closed`` - and never by a
 sequence number, since candidates run in parallel. Writing a record that exists with equal contents
 is a no-op, so a search that is replayed simply writes everything again; with other contents it is
 `Diverged`, and nothing is written. The time of a record is when its object was written.
+
+The journal itself keeps no contents, only their keys: whoever reads records folds them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from fednas.errors import Corrupt, Diverged, StoreError
-from fednas.store._store import Store
+from fednas.store._store import Store, StoredObject
 
 __all__ = ["Journal", "Record", "canonical_json"]
 
-VERSION = 1
+VERSION = 2
 _SUFFIX = ".json"
+_READERS = 8
+"""Records read at a time: over S3 each takes a round trip."""
 
 
 def canonical_json(value: Any) -> bytes:
     """Equal values give equal bytes: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-class _Fields(dict[str, Any]):
-    """A record's contents; a field that it lacks is the store's fault, not the reader's."""
-
-    def __init__(self, fields: Mapping[str, Any], where: str) -> None:
-        super().__init__(fields)
-        self.where = where
-
-    def __missing__(self, field: str) -> Any:
-        raise Corrupt(f"{self.where}: is no journal record: has no {field!r}")
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class Record:
 
 
 class Journal:
-    """Records under ``prefix`` of a store; `records` holds those read or written so far.
+    """Records under ``prefix`` of a store; safe for threads that write different records.
 
     Parameters
     ----------
@@ -60,18 +54,28 @@ class Journal:
     def __init__(self, store: Store, prefix: str) -> None:
         self.store = store
         self.prefix = prefix
-        self.records: dict[str, Record] = {}
+        self._known: set[str] = set()
+
+    def __len__(self) -> int:
+        """Records read or written so far."""
+        return len(self._known)
+
+    def uri(self, key: str) -> str:
+        """Where a record lies, for people."""
+        return self.store.uri(self.prefix + key + _SUFFIX)
 
     def refresh(self) -> list[Record]:
-        """Read the records that are new since the last call, in order of time."""
-        new = []
-        for entry in self.store.list(self.prefix):
-            key = entry.key[len(self.prefix) :].removesuffix(_SUFFIX)
-            if key not in self.records and entry.key.endswith(_SUFFIX):
-                new.append(self._parse(key, self.store.get(entry.key), entry.modified))
-        new.sort(key=lambda record: (record.time, record.key))
-        self.records |= {record.key: record for record in new}
-        return new
+        """Read the records that are new since the last call, in order of their keys."""
+        new = [
+            (key, entry)
+            for entry in self.store.list(self.prefix)
+            if entry.key.endswith(_SUFFIX)
+            and (key := entry.key[len(self.prefix) : -len(_SUFFIX)]) not in self._known
+        ]
+        if len(new) < _READERS:
+            return [self._read(item) for item in new]
+        with ThreadPoolExecutor(_READERS) as readers:
+            return list(readers.map(self._read, new))
 
     def record(self, key: str, value: Mapping[str, Any]) -> Record:
         """Write a record, once.
@@ -83,33 +87,35 @@ class Journal:
         """
         name = self.prefix + key + _SUFFIX
         data = canonical_json({"version": VERSION, **value})
-        known = self.records.get(key)
-        if known is not None:
-            if canonical_json(known.value) != data:
-                raise self._diverged(name, canonical_json(known.value), data)
-            return known
-        if not self.store.create(name, data):
+        if key in self._known or not self.store.create(name, data):
             existing = self.store.get(name)
             if existing != data:
-                raise self._diverged(name, existing, data)
-        entry = next(iter(self.store.list(name)))
-        written = self._parse(key, data, entry.modified)
-        self.records[key] = written
-        return written
+                raise Diverged(
+                    f"{self.store.uri(name)} says {existing[:200]!r}, this run would write "
+                    f"{data[:200]!r}; another coordinator of this search, or other software, "
+                    "wrote it"
+                )
+        written = next(iter(self.store.list(name)))
+        self._known.add(key)
+        return self._parse(key, data, written.modified)
 
-    def _diverged(self, name: str, existing: bytes, data: bytes) -> Diverged:
-        return Diverged(
-            f"{self.store.uri(name)} says {existing[:200]!r}, this run would write {data[:200]!r}; "
-            "another coordinator of this search, or other software, wrote it"
-        )
+    def _read(self, item: tuple[str, StoredObject]) -> Record:
+        key, entry = item
+        data = self.store.get(entry.key)
+        record = self._parse(key, data, entry.modified)
+        self._known.add(key)
+        return record
 
     def _parse(self, key: str, data: bytes, time: float) -> Record:
-        where = self.store.uri(self.prefix + key + _SUFFIX)
+        where = self.uri(key)
         try:
             value = json.loads(data)
-            version = int(value["version"])
-        except (ValueError, KeyError, TypeError) as error:
+            version = int(value.pop("version"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Corrupt(f"{where}: is no journal record") from error
-        if version > VERSION:
-            raise StoreError(f"{where}: has version {version}; this fednas reads up to {VERSION}")
-        return Record(key, _Fields(value, where), time)
+        if version != VERSION:
+            raise StoreError(
+                f"{where}: has version {version}; this fednas reads {VERSION}: go on with the "
+                "fednas that began the search, or start a new one"
+            )
+        return Record(key, value, time)

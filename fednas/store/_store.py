@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fednas.errors import Corrupt
+from fednas.errors import Corrupt, StoreError
+from fednas.spec import key_problem
 
-__all__ = ["Blobs", "Entry", "Layout", "Store", "digest_of"]
+__all__ = ["Blobs", "Layout", "Store", "StoredObject", "check_key", "digest_of"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredObject:
     """One object: its key, size in bytes, and seconds since the epoch when it was written."""
 
     key: str
@@ -31,7 +32,11 @@ class Entry:
 
 
 class Store(Protocol):
-    """A flat space of named bytes. Keys are ``/``-separated, of ``[A-Za-z0-9._-]`` parts."""
+    """A flat space of named bytes.
+
+    A key is made of parts with a ``/`` between each two; see `check_key`. Ours are of
+    ``[A-Za-z0-9._-]``.
+    """
 
     def get(self, key: str) -> bytes:
         """The bytes; `NotFound` where there are none."""
@@ -42,17 +47,29 @@ class Store(Protocol):
     def create(self, key: str, data: bytes) -> bool:
         """Write durably if there is no object of that name; False if there is one."""
 
-    def delete(self, key: str) -> None:
+    def delete(self, *keys: str) -> None:
         """Remove; no error if there is none."""
 
-    def list(self, prefix: str) -> Iterator[Entry]:
-        """Every object whose key starts with ``prefix``, in order of keys."""
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        """Every object whose key starts with ``prefix`` and is above ``after``, in their order."""
 
     def path(self, key: str) -> Path | None:
         """Where the object lies as a local file, if it does."""
 
     def uri(self, key: str) -> str:
         """How a person would name the object."""
+
+
+def check_key(key: str) -> None:
+    """Refuse what is no key, before it is made a path or a URL.
+
+    Raises
+    ------
+    StoreError
+        A part is empty, ``.`` or ``..``, a slash is at either end, or it is no printable text.
+    """
+    if problem := key_problem(key):
+        raise StoreError(f"key {key!r}: {problem}")
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,10 @@ class Layout:
     @property
     def journal(self) -> str:
         return self._under("journal")
+
+    @property
+    def updates(self) -> str:
+        return self.journal + "updates/"
 
     @property
     def ladder(self) -> str:
@@ -128,5 +149,5 @@ class Blobs:
                 f"{path}: its bytes are not what its name says; delete the file and run again"
             )
 
-    def delete(self, digest: str) -> None:
-        self.store.delete(self.key(digest))
+    def delete(self, *digests: str) -> None:
+        self.store.delete(*map(self.key, digests))

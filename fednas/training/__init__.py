@@ -2,14 +2,16 @@
 
 from fednas.training._batch import normalise
 from fednas.training._evaluate import Evaluated, evaluate, recalibrate
-from fednas.training._train import Sgd, Trained, train
+from fednas.training._fingerprint import fingerprint, numerics
+from fednas.training._train import Trained, train
 
 __all__ = [
     "Evaluated",
-    "Sgd",
     "Trained",
     "evaluate",
+    "fingerprint",
     "normalise",
+    "numerics",
     "recalibrate",
     "train",
 ]

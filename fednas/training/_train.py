@@ -18,18 +18,10 @@ from torch import nn
 from torch.nn import functional
 
 from fednas.data import Rows, split_rows
+from fednas.spec import Sgd
 from fednas.training._batch import Shape, normalise
 
-__all__ = ["Sgd", "Trained", "train"]
-
-
-@dataclass(frozen=True)
-class Sgd:
-    """Stochastic gradient descent at a constant rate; weight decay on every parameter."""
-
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+__all__ = ["Trained", "train"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +57,7 @@ def train(
     epochs : float
     batch_size : int
     optimizer : Sgd
+        At a constant rate; weight decay on every parameter.
     seed : int
         Of the permutation.
     """

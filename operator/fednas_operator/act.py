@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 from . import names
 from .cluster import ApiError, Cluster
-from .plan import Action, Create, Delete, Scale, WriteStatus
+from .coordinator import Coordinators
+from .plan import Action, Consent, Create, Delete, Scale, WriteStatus
 from .world import Problem, World
 
 __all__ = ["act"]
 
+_log = logging.getLogger(__name__)
 
-async def act(cluster: Cluster, world: World, actions: Iterable[Action]) -> Problem | None:
+
+async def act(
+    cluster: Cluster, coordinators: Coordinators, world: World, actions: Iterable[Action]
+) -> Problem | None:
     """Carry out the actions; the first that the API server refuses ends the pass.
 
     Returns
@@ -28,7 +34,7 @@ async def act(cluster: Cluster, world: World, actions: Iterable[Action]) -> Prob
     """
     for action in actions:
         try:
-            await _carry_out(cluster, world, action)
+            await _carry_out(cluster, coordinators, world, action)
         except ApiError as error:
             if error.status == 0 or error.status >= 500 or isinstance(action, WriteStatus):
                 raise
@@ -36,7 +42,9 @@ async def act(cluster: Cluster, world: World, actions: Iterable[Action]) -> Prob
     return None
 
 
-async def _carry_out(cluster: Cluster, world: World, action: Action) -> None:
+async def _carry_out(
+    cluster: Cluster, coordinators: Coordinators, world: World, action: Action
+) -> None:
     match action:
         case WriteStatus(status):
             await cluster.replace_status({**world.search, "status": dict(status)})
@@ -50,6 +58,12 @@ async def _carry_out(cluster: Cluster, world: World, action: Action) -> None:
             await cluster.scale(world.namespace, deployment, replicas)
         case Delete(kind, name):
             await cluster.delete(kind, world.namespace, name)
+        case Consent(address):
+            # No problem if it fails: the condition still says OtherNumerics, and so does the next
+            # report, by which the next pass tries again.
+            agreed = await coordinators.accept_numerics(address, world.uid)
+            answer = "accepts new numerics" if agreed else "did not take the consent; again later"
+            _log.info("%s/%s: the coordinator %s", world.namespace, world.name, answer)
 
 
 async def _ours(cluster: Cluster, world: World, manifest: Any) -> bool:
@@ -68,6 +82,8 @@ async def _ours(cluster: Cluster, world: World, manifest: Any) -> bool:
 
 def _problem(action: Action, error: ApiError) -> Problem:
     match action:
+        case Consent(address):
+            raise AssertionError(f"{address} is not of the API server") from error
         case Create(manifest):
             what = f"{manifest['kind']} {manifest['metadata']['name']}"
         case Scale(name, _):

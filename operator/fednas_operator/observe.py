@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
-
-import httpx
 
 from . import names
 from .cluster import Cluster
+from .coordinator import Coordinators
 from .world import Object, Problem, World
 
-__all__ = ["Memory", "ask", "observe"]
-
-_MAX_REPORT = 256 * 1024
+__all__ = ["Memory", "observe"]
 
 
 class Memory:
@@ -29,11 +25,10 @@ class Memory:
 
 async def observe(
     cluster: Cluster,
-    http: httpx.AsyncClient,
+    coordinators: Coordinators,
     namespace: str,
     name: str,
     *,
-    master_key: str,
     memory: Memory,
     now: datetime,
 ) -> World | None:
@@ -61,8 +56,7 @@ async def observe(
     report = None
     service = _owned(services, uid).get(names.child_name(name, names.COORDINATOR, uid))
     if service is not None and coordinator_ready(ours, name, uid):
-        token = names.token(master_key, uid, "operator")
-        report = await ask(http, service["spec"].get("clusterIP", ""), token)
+        report = await coordinators.ask(service["spec"].get("clusterIP", ""), uid)
         memory.silent = 0 if report is not None else memory.silent + 1
     else:
         memory.silent = 0
@@ -85,25 +79,6 @@ def coordinator_ready(deployments: Mapping[str, Object], name: str, uid: str) ->
     """Whether a coordinator pod passes its readiness probe."""
     deployment = deployments.get(names.child_name(name, names.COORDINATOR, uid), {})
     return int((deployment.get("status") or {}).get("readyReplicas") or 0) > 0
-
-
-async def ask(http: httpx.AsyncClient, address: str, token: str) -> dict[str, Any] | None:
-    """The coordinator's report by the address of its Service; None if it gives no sound answer.
-
-    The address rather than the name, so that a slow DNS delays no status.
-    """
-    host = f"[{address}]" if ":" in address else address
-    url = f"http://{host}:{names.PORT}/v1/status"
-    try:
-        response = await http.get(url, headers={"Authorization": f"Bearer {token}"})
-        if response.status_code != 200 or len(response.content) > _MAX_REPORT:
-            return None
-        report = response.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-        return None
-    if not isinstance(report, dict) or report.get("version") != 1:
-        return None
-    return report
 
 
 def _owned(objects: Iterable[Object], uid: str) -> dict[str, Object]:

@@ -4,7 +4,8 @@ The order of a search's life::
 
     accept      Accepted and startTime are written; from then on the spec is immutable
     create      ConfigMap, Secrets, ServiceAccount, policies, Service, coordinator, clients
-    follow      status from the coordinator; replicas from spec.suspend and deviceClasses[].pods
+    follow      status from the coordinator; replicas from spec.suspend and deviceClasses[].pods;
+                consent to other numerics from spec.acceptNewNumerics
     end         Complete or Failed is written; then the clients go, and once the tracking server has
                 every record (condition Tracked) all the rest; nothing is made again
 
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fednas.errors import SpecError
+from fednas.errors import OtherNumerics, SpecError
 from fednas.spec import FederatedSearch, load_spec
 
 from . import manifests, names
@@ -26,7 +27,7 @@ from .settings import Settings
 from .status import next_status, terminal, urgent
 from .world import World
 
-__all__ = ["Action", "Create", "Delete", "Scale", "WriteStatus", "plan"]
+__all__ = ["Action", "Consent", "Create", "Delete", "Scale", "WriteStatus", "plan"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,13 @@ class Delete:
 
 
 @dataclass(frozen=True)
+class Consent:
+    """Let the coordinator go on with other bits than its search began with."""
+
+    address: str
+
+
+@dataclass(frozen=True)
 class WriteStatus:
     """Replace the status; one that is not urgent may wait for a later pass."""
 
@@ -60,7 +68,7 @@ class WriteStatus:
     urgent: bool
 
 
-Action = Create | Scale | Delete | WriteStatus
+Action = Create | Scale | Delete | Consent | WriteStatus
 
 
 def plan(world: World, settings: Settings) -> list[Action]:
@@ -77,6 +85,7 @@ def plan(world: World, settings: Settings) -> list[Action]:
     if world.terminal:
         return actions + list(_end(world, verdict, settings))
     if "startTime" in world.status:
+        actions += _consent(world)  # first: what the API server refuses ends a pass
         actions += _create(world, verdict, settings)
         actions += _scale(world)
     return actions
@@ -135,6 +144,14 @@ def _scale(world: World) -> Iterator[Scale]:
         deployment = world.deployments.get(name)
         if deployment is not None and deployment["spec"].get("replicas") != count:
             yield Scale(name, count)
+
+
+def _consent(world: World) -> Iterator[Consent]:
+    """The user's to the coordinator, for as long as it asks: by the live resource, as pods are."""
+    asked = ((world.report or {}).get("degraded") or {}).get("reason") == OtherNumerics.reason
+    service = world.services.get(names.child_name(world.name, names.COORDINATOR, world.uid))
+    if asked and service is not None and world.spec.get("acceptNewNumerics", False):
+        yield Consent(service["spec"].get("clusterIP", ""))
 
 
 def _end(world: World, search: FederatedSearch, settings: Settings) -> Iterator[Action]:

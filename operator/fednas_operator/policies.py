@@ -2,7 +2,7 @@
 
 ====================  ===========================================================
 pods of one search    none but what follows, in or out
-operator              -> coordinator, for its status
+operator              -> coordinator, for its status, and to pass on consent
 clients               -> coordinator, store, DNS
 coordinator           -> store, MLflow, DNS
 ====================  ===========================================================

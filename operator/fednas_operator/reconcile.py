@@ -10,8 +10,9 @@ import httpx
 
 from .act import act
 from .cluster import ApiError, Cluster
+from .coordinator import Coordinators
 from .observe import Memory, observe
-from .plan import Action, Create, WriteStatus, plan
+from .plan import Action, Consent, Create, WriteStatus, plan
 from .queue import Key, WorkQueue
 from .settings import Settings
 from .world import World
@@ -39,7 +40,8 @@ class Reconciler:
     def __init__(
         self, cluster: Cluster, http: httpx.AsyncClient, settings: Settings, queue: WorkQueue
     ) -> None:
-        self._cluster, self._http = cluster, http
+        self._cluster = cluster
+        self._coordinators = Coordinators(http, settings.master_key)
         self._settings, self._queue = settings, queue
         self._memories: dict[Key, Memory] = {}
 
@@ -69,9 +71,8 @@ class Reconciler:
         memory = self._memories.setdefault(key, Memory())
         world = await observe(
             self._cluster,
-            self._http,
+            self._coordinators,
             *key,
-            master_key=self._settings.master_key,
             memory=memory,
             now=datetime.now(UTC),
         )
@@ -80,7 +81,8 @@ class Reconciler:
             return None
         actions = self._timely(plan(world, self._settings), memory)
         _tell(key, world, actions)
-        before, memory.problem = memory.problem, await act(self._cluster, world, actions)
+        before = memory.problem
+        memory.problem = await act(self._cluster, self._coordinators, world, actions)
         if memory.problem is not None and memory.problem != before:
             _log.warning("%s/%s: %s: %s", *key, memory.problem.reason, memory.problem.message)
         if any(isinstance(action, WriteStatus) for action in actions):
@@ -99,13 +101,18 @@ class Reconciler:
     def _again(self, world: World, actions: list[Action], memory: Memory) -> float:
         if memory.problem is not None:
             return self._settings.poll_seconds
-        if any(not isinstance(action, WriteStatus) or action.urgent for action in actions):
+        if any(map(_leads_on, actions)):
             return 0.2  # the next step may follow at once
         settled = world.terminal and world.config_map is None and not world.deployments
         idle = world.suspended and not world.terminal
         if settled or idle or not world.deployments:
             return self._settings.resync_seconds
         return self._settings.poll_seconds
+
+
+def _leads_on(action: Action) -> bool:
+    """Whether the next pass will see more; what a coordinator was told shows when it is polled."""
+    return action.urgent if isinstance(action, WriteStatus) else not isinstance(action, Consent)
 
 
 def _tell(key: Key, world: World, actions: list[Action]) -> None:

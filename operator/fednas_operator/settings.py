@@ -49,7 +49,7 @@ class Egress(_Part):
 
 
 class OperatorPods(_Part):
-    """Which pods may ask a coordinator for its status: the operator's own."""
+    """Which pods may ask a coordinator for its status, and tell it of consent: the operator's."""
 
     namespace: str = "default"
     labels: dict[str, str] = {"app.kubernetes.io/name": "fednas", "fednas.dev/role": "operator"}

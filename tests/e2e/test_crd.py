@@ -118,13 +118,17 @@ def change(name: str, op: str, path: str, value: Any) -> subprocess.CompletedPro
     return kubectl("patch", CRD, name, "--type=json", "-p", patch)
 
 
-def test_a_search_that_has_started_is_fixed_but_for_suspend_and_pods(running: str) -> None:
+def test_a_search_that_has_started_is_fixed_but_for_suspend_consent_and_pods(running: str) -> None:
     for op, path, value in CHANGES:
         done = change(running, op, path, value)
         field = f"spec.{path.split('/')[2]}"
         assert done.returncode != 0, path
         assert f"{field}: " in done.stderr, path
         assert "once the search has started" in done.stderr, path
-    for path, value in (("/spec/suspend", True), ("/spec/deviceClasses/1/pods", 3)):
+    for path, value in (
+        ("/spec/suspend", True),
+        ("/spec/acceptNewNumerics", True),
+        ("/spec/deviceClasses/1/pods", 3),
+    ):
         done = change(running, "replace", path, value)
         assert done.returncode == 0, done.stderr

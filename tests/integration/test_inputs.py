@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from fednas.api import local_shards
 from fednas.cli import app
-from fednas.cli._inputs import bucket_inputs
+from fednas.cli._inputs import bucket_files, bucket_inputs
+from fednas.data import load_dataset
 from fednas.errors import DataError
+from fednas.models import encode
 from fednas.search import Inputs
 from fednas.spec import FederatedSearch, load_spec
 from fednas.store import Blobs, FolderStore, Layout, MinioConfig
+from tests.memory_store import MemoryStore
 from tests.servers import Minio
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LAYOUT = Layout("search")
+MINIO = MinioConfig("http://127.0.0.1:9", "bucket", "access", "secret")  # nothing asks it
 
 
 def inputs(search: FederatedSearch, bucket: MinioConfig) -> Inputs:
@@ -52,13 +57,63 @@ def test_a_data_set_in_s3_is_cut_as_the_folder_it_came_from(
 
 def test_start_weights_are_read_from_s3(bucket: MinioConfig) -> None:
     search = of_bucket(bucket)
-    bucket.open().put("start/w.safetensors", b"weights")
-    assert inputs(search, bucket).weights() == b"weights"
+    vector = np.arange(6, dtype=np.float32)
+    bucket.open().put("start/w.safetensors", encode(vector))
+    assert np.array_equal(inputs(search, bucket).weights({"a": (2, 3)}), vector)
+    with pytest.raises(DataError, match=r"weights: s3://.*/start/w\.safetensors: holds 6 weights"):
+        inputs(search, bucket).weights({"a": (7,)})
 
 
 def test_what_is_not_in_the_bucket_is_named(bucket: MinioConfig) -> None:
     search = of_bucket(bucket)
-    with pytest.raises(DataError, match=r"spec\.data\.source: s3://.*no parquet files there"):
+    with pytest.raises(DataError, match=r"spec\.data\.source: s3://.*nothing is there"):
         inputs(search, bucket).shards()
     with pytest.raises(DataError, match=r"spec\.model\.initial\.weights: s3://.*fednas push FILE"):
-        inputs(search, bucket).weights()
+        inputs(search, bucket).weights({})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["train.parquet", "old/train.parquet"],
+        ["train.parquet", "train-00000-of-00001.parquet"],
+        ["train-00000-of-00002.parquet"],
+    ],
+    ids=["folders", "schemes", "missing"],
+)
+def test_what_a_folder_is_refused_for_a_bucket_is_refused_for(
+    names: list[str], tmp_path: Path
+) -> None:
+    bucket, folder = MemoryStore(), tmp_path / "set"
+    for name in names:
+        bucket.put(f"set/{name}", b"")
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    with pytest.raises(DataError) as of_bucket:
+        bucket_files(bucket, "set", "s3://bucket/set")
+    with pytest.raises(DataError) as of_folder:
+        load_dataset(folder)
+    assert names[0] in str(of_bucket.value) or "missing" in str(of_bucket.value)
+    assert str(of_bucket.value).replace("s3://bucket/set", str(folder)) == str(of_folder.value)
+
+
+def test_only_the_files_of_the_data_set_are_fetched_from_a_bucket() -> None:
+    bucket = MemoryStore()
+    for key in ("set/", "set/data/train.parquet", "set/_SUCCESS", "set/README.md", "settle/x"):
+        bucket.put(key, key.encode())
+    bucket.put("set/test.parquet", b"test")
+    assert bucket_files(bucket, "set", "s3://bucket/set") == {
+        "data/train.parquet": b"set/data/train.parquet",
+        "test.parquet": b"test",
+    }
+
+
+def test_a_manifest_of_an_earlier_version_is_not_read(tmp_path: Path) -> None:
+    search = load_spec(EXAMPLES / "small.yaml")
+    store = MemoryStore()
+    read = bucket_inputs(search, MINIO, store, LAYOUT, "search").shards
+    made = read()
+    for entry in store.list(LAYOUT.data):
+        if entry.key.endswith(".json"):
+            store.put(entry.key, store.get(entry.key).replace(b'"version":2', b'"version":1'))
+    assert read() == made

@@ -1,14 +1,25 @@
 import hashlib
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fednas.data import Dataset, Shards, make_shards, open_rows, shards_key, split_rows
+from fednas.data import (
+    Dataset,
+    Shards,
+    load_dataset,
+    make_shards,
+    open_rows,
+    shards_key,
+    split_rows,
+)
 from fednas.errors import DataError
 from fednas.spec import load_spec
 
 SHAPE = (1, 2, 2)
 SAMPLES = 600
+TEN = tuple(range(10))
 
 
 def search(*overrides):
@@ -37,7 +48,7 @@ def dataset():
     numbers = np.arange(SAMPLES + 60, dtype="<u4")
     images = numbers.view(np.uint8).reshape(-1, *SHAPE)
     labels = (numbers % 10).astype(np.int64)
-    return Dataset(images[:SAMPLES], labels[:SAMPLES], images[SAMPLES:], labels[SAMPLES:], 10)
+    return Dataset(images[:SAMPLES], labels[:SAMPLES], images[SAMPLES:], labels[SAMPLES:], TEN)
 
 
 class Blobs(dict):
@@ -106,13 +117,98 @@ def test_the_key_follows_the_data_and_not_what_is_done_with_it():
 
 
 def test_without_a_test_split_there_is_no_test_shard(dataset):
-    bare = Dataset(dataset.images, dataset.labels, dataset.images[:0], dataset.labels[:0], 10)
+    bare = Dataset(dataset.images, dataset.labels, dataset.images[:0], dataset.labels[:0], TEN)
     assert make_shards(search(), bare, Blobs().put).test is None
 
 
 def test_too_few_samples_are_refused(dataset):
     for samples, message in ((11, "5 clients need"), (3, "too few to hold any out")):
         images, labels = dataset.images[:samples], dataset.labels[:samples]
-        bare = Dataset(images, labels, images[:0], labels[:0], 10)
+        bare = Dataset(images, labels, images[:0], labels[:0], TEN)
         with pytest.raises(DataError, match=message):
             make_shards(search(), bare, Blobs().put)
+
+
+# --- what is said of the data at the start -------------------------------------------------------
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+def test_the_summary_says_files_rows_size_and_classes(dataset):
+    named = replace(dataset, files=("a/train.parquet", "a/test.parquet"))
+    shards = make_shards(search(), named, Blobs().put)
+    assert shards.files == ("a/train.parquet", "a/test.parquet")
+    assert shards.summary() == (
+        "data: 2 files (a/train.parquet, a/test.parquet), 600 training and 60 test rows of 1x2x2, "
+        "10 classes"
+    )
+    many = replace(
+        dataset,
+        files=tuple(f"train-{i}.parquet" for i in range(12)),
+        test_images=dataset.images[:0],
+        test_labels=dataset.labels[:0],
+    )
+    assert make_shards(search(), many, Blobs().put).summary() == (
+        "data: 12 files, 600 training and no test rows of 1x2x2, 10 classes"
+    )
+    digits = make_shards(search(), load_dataset("digits"), Blobs().put)
+    assert digits.summary() == (
+        "data: the built-in digits, 1437 training and 360 test rows of 1x8x8, 10 classes"
+    )
+    assert digits.warnings() == ()
+
+
+def test_the_majority_is_the_share_of_the_most_frequent_class_in_validation(dataset):
+    labels = np.where(np.arange(SAMPLES) % 3 == 0, 1, 0)
+    labels[:6] = range(2, 8)
+    blobs = Blobs()
+    shards = make_shards(search(), replace(dataset, labels=labels), blobs.put)
+    _, held_out = split_rows(open_rows(blobs[shards.validation.shard]), SHAPE)
+    assert shards.majority == np.mean(held_out == 0)
+    assert 0.5 < shards.majority < 0.8
+
+
+def test_labels_that_became_classes_are_told(dataset):
+    shifted = replace(dataset, labels_present=(-3, *range(1, 9), 2**62))
+    shards = make_shards(search(), shifted, Blobs().put)
+    assert shards.labels == (-3, *range(1, 9), 2**62)
+    assert shards.warnings() == (
+        "data: the labels are -3, 1, 2, 3, 4, ..., 4611686018427387904; they became the classes "
+        "0..9 in this order",
+    )
+    assert Shards.model_validate_json(shards.model_dump_json()) == shards
+
+
+def test_labels_without_training_rows_are_told(dataset):
+    test_labels = dataset.test_labels.copy()
+    test_labels[0], test_labels[1] = 10, 11
+    more = replace(dataset, test_labels=test_labels, labels_present=tuple(range(12)))
+    shards = make_shards(search(), more, Blobs().put)
+    assert shards.test_only == (10, 11)
+    assert shards.warnings() == (
+        "data: no training row has the labels 10, 11 of the test rows: no client can learn what "
+        "it never sees",
+    )
+
+
+def test_the_digest_is_of_the_content_and_not_of_the_names_of_files(dataset):
+    made = make_shards(search(), dataset, Blobs().put)
+    renamed = make_shards(search(), replace(dataset, files=("moved/train.parquet",)), Blobs().put)
+    assert renamed.digest == made.digest
+    other = make_shards(search(), replace(dataset, labels_present=tuple(range(1, 11))), Blobs().put)
+    assert other.digest != made.digest
+
+
+# Of the code before labels were mapped: searches that were begun then must go on.
+BEFORE = {
+    "small.yaml": "6b5921b3694eee7ee8765a9d422159221cc18fa775ea8b82d7c96ca73d84425e",
+    "cifar10.yaml": "9f52df6133a35e4b02f1ca9c1c4331c5ae82adb0f55d3d29dd2078163cead77f",
+}
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_the_examples_are_cut_as_ever(name):
+    example = load_spec(EXAMPLES / name)
+    source = example.spec.data.source
+    data = load_dataset(source if source == "digits" else EXAMPLES / "cifar10")
+    assert make_shards(example, data, Blobs().put).digest == BEFORE[name]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fednas_operator.plan import Action, Create, Delete, Scale, WriteStatus, plan
+from fednas_operator.plan import Action, Consent, Create, Delete, Scale, WriteStatus, plan
 from fednas_operator.settings import Settings
 from fednas_operator.world import World
 
@@ -78,6 +78,9 @@ RUNNING = {
     "degraded": None,
     "tracking": {"pending": 3},
 }
+OTHER_NUMERICS = RUNNING | {
+    "degraded": {"reason": "OtherNumerics", "message": "class phone: computes 1c9f, not 77ab"}
+}
 OVER = RUNNING | {
     "over": True,
     "failed": False,
@@ -108,6 +111,8 @@ class Simulation:
                 self.change(deployments={**self.world.deployments, deployment: found})
             case Delete(kind, name):
                 self._delete(kind, name)
+            case Consent():
+                self.change(report={**(self.world.report or {}), "degraded": None})
 
     def change(self, **fields: Any) -> None:
         self.world = replace(self.world, **fields)

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from fednas_operator.plan import Delete, Scale, WriteStatus, plan
+from fednas_operator.plan import Consent, Delete, Scale, WriteStatus, plan
 from tests.unit.operator.simulation import (
+    OTHER_NUMERICS,
     OVER,
     RESOURCE,
     RUNNING,
@@ -164,6 +165,58 @@ def test_pods_of_a_class_follow_the_resource(simulation: Simulation) -> None:
     classes[0]["pods"] = 5
     simulation.spec(deviceClasses=classes)
     assert Scale("two-classes-phone-0b1f2a", 5) in settle(simulation)
+
+
+def with_address(simulation: Simulation) -> None:
+    """What the API server gives a Service."""
+    service = dict(simulation.world.services[COORDINATOR])
+    service["spec"] = service["spec"] | {"clusterIP": "10.0.0.7"}
+    simulation.change(services={COORDINATOR: service})
+
+
+def test_other_numerics_wait_for_a_word_and_end_nothing(simulation: Simulation) -> None:
+    started(simulation, OTHER_NUMERICS)
+    assert simulation.condition("Degraded") == ("True", "OtherNumerics")
+    assert simulation.world.condition("Degraded")["message"].startswith("class phone: computes")
+    assert simulation.world.status["phase"] == "Searching"
+    assert plan(simulation.world, SETTINGS) == []
+
+
+def test_consent_is_passed_on_for_as_long_as_the_coordinator_asks(simulation: Simulation) -> None:
+    started(simulation, OTHER_NUMERICS)
+    with_address(simulation)
+    simulation.spec(acceptNewNumerics=True)
+    write, consent = plan(simulation.world, SETTINGS)
+    simulation.carry_out(write)  # and the consent gets lost
+    assert plan(simulation.world, SETTINGS) == [consent] == [Consent("10.0.0.7")]
+    simulation.carry_out(consent)
+    settle(simulation)
+    assert simulation.condition("Degraded") == ("False", "AsExpected")
+    assert plan(simulation.world, SETTINGS) == []
+
+
+def test_consent_is_the_live_resource_s_though_the_frozen_spec_has_none(
+    simulation: Simulation,
+) -> None:
+    started(simulation, RUNNING)
+    simulation.spec(acceptNewNumerics=True)
+    assert not [action for action in settle(simulation) if isinstance(action, Consent)]
+    assert '"acceptNewNumerics": false' in simulation.world.config_map["data"]["search.json"]
+    simulation.change(report=OTHER_NUMERICS)
+    assert [action for action in settle(simulation) if isinstance(action, Consent)]
+
+
+def test_no_consent_is_given_to_other_troubles_nor_to_a_search_that_is_over(
+    simulation: Simulation,
+) -> None:
+    simulation.spec(acceptNewNumerics=True)
+    trouble = {"reason": "StoreUnreachable", "message": "http://minio:9000 does not answer"}
+    done = settle(started(simulation, RUNNING | {"degraded": trouble}))
+    simulation.change(report=OVER)
+    done += settle(simulation)
+    simulation.change(report=OVER | {"degraded": OTHER_NUMERICS["degraded"]})
+    done += settle(simulation)
+    assert not [action for action in done if isinstance(action, Consent)]
 
 
 def test_a_spec_that_cannot_be_run_is_refused_and_makes_nothing(simulation: Simulation) -> None:

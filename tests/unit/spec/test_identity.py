@@ -15,6 +15,7 @@ STORAGE = "storage={endpoint: 'http://minio:9000', bucket: fednas, secretName: m
     "override",
     [
         "suspend=true",
+        "acceptNewNumerics=true",
         STORAGE,
         "tracking.uri=http://mlflow:5000",
         "deviceClasses.phone.pods=9",
@@ -34,6 +35,10 @@ def test_what_leaves_the_result_alone_leaves_the_identity_alone(override: str) -
 )
 def test_what_changes_the_result_changes_the_identity(override: str) -> None:
     assert identity_digest(load_spec(SMALLEST, [override])) != identity_digest(load_spec(SMALLEST))
+
+
+def test_what_is_learnt_is_part_of_the_identity() -> None:
+    assert identity(load_spec(SMALLEST))["objective"] == "classification"
 
 
 def test_differences_name_every_field_that_differs() -> None:

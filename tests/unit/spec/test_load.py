@@ -161,7 +161,7 @@ def test_an_empty_member_of_a_union_is_explained() -> None:
         ("spec: {}\n", "apiVersion: missing; must be fednas.dev/v1alpha1"),
         ("a: [\n", "line 2: not YAML: while parsing a flow node"),
         ("a: b: c\n", "line 1: not YAML: mapping values are not allowed here"),
-        ("a: \x00\n", "not YAML: unacceptable character"),
+        ("a: \x00\n", "line 1: not YAML: unacceptable character"),
     ],
 )
 def test_what_is_no_single_resource_is_refused_in_words(text: str, line: str) -> None:
@@ -251,7 +251,7 @@ def test_a_schedule_that_stops_above_the_target_is_a_warning_with_a_remedy() -> 
     (line,) = spec.warnings()
     assert line == (
         "spec.strategy.netAdapt: 3 iterations come down to a share of 0.853 by their own "
-        "arithmetic, above spec.target.macs.share 0.6; maxIterations 9 would do"
+        "arithmetic, above the target's 0.6; maxIterations 9 would do"
     )
     assert load_spec(SMALLEST, ["strategy.netAdapt.maxIterations=9"]).spec.warnings() == []
 

@@ -25,7 +25,7 @@ from fednas.fleet._protocol import (
     Registered,
 )
 
-__all__ = ["Coordinator", "Lost", "Refused"]
+__all__ = ["Connection", "Lost", "Refused"]
 
 POLL_SECONDS = 20.0
 _M = TypeVar("_M", bound=BaseModel)
@@ -45,32 +45,21 @@ class Refused(Exception):
         super().__init__(f"{reason}: {message}")
 
 
-class Coordinator:
-    """Speaks the protocol. Thread-safe.
+class Connection:
+    """To a coordinator; speaks the protocol. Thread-safe.
 
     Parameters
     ----------
     url : str
         ``http://host:port``.
-    register : callable
-        Makes the `Register` message of this program.
     token : str, optional
         Sent as bearer token.
-    registered : callable
-        Called once the coordinator knows this program.
     """
 
-    def __init__(
-        self,
-        url: str,
-        register: Callable[[], Register],
-        *,
-        token: str | None = None,
-        registered: Callable[[Register], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, url: str, *, token: str | None = None) -> None:
         self.heartbeat_seconds = 5.0
-        self._register = register
-        self._registered = registered
+        self._register: Callable[[], Register] | None = None
+        self._registered: Callable[[Register], None] = lambda _: None
         self._session: str | None = None
         self._lock = threading.Lock()
         self._http = httpx.Client(
@@ -79,6 +68,20 @@ class Coordinator:
             timeout=httpx.Timeout(10.0, connect=5.0),
             limits=httpx.Limits(max_connections=256),
         )
+
+    def introduce(
+        self, register: Callable[[], Register], registered: Callable[[Register], None]
+    ) -> None:
+        """Say how this program introduces itself, whenever it has to; before `ask`.
+
+        Parameters
+        ----------
+        register : callable
+            Makes the message.
+        registered : callable
+            Called once the coordinator knows this program.
+        """
+        self._register, self._registered = register, registered
 
     def ask(self) -> Answer:
         """Wait for a task.
@@ -140,6 +143,7 @@ class Coordinator:
         """The session; registers if there is none."""
         with self._lock:
             if self._session is None:
+                assert self._register is not None, "ask before introduce"
                 message = self._register()
                 welcome = self._post("/v1/register", message, Registered, 10.0)
                 if welcome.protocol != PROTOCOL:

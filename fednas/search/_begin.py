@@ -1,0 +1,260 @@
+"""What every search begins with: data cut into shards, the network traced, the start on record."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fednas.data import Shards
+from fednas.errors import BadInput, DataError, OtherNumerics
+from fednas.federation import INITIAL, longest_processing_time, round_robin
+from fednas.models import Architecture, encode, start_architecture
+from fednas.objective import OBJECTIVES
+from fednas.search._entries import ClientInfo, Consented, Layer, Started
+from fednas.search._recorder import Recorder
+from fednas.search._strategy import Strategy
+from fednas.search._view import View
+from fednas.space import Space, costs
+from fednas.spec import FederatedSearch, clients, differences, identity
+from fednas.store import Blobs
+from fednas.work import TRACE, TRAIN, Task, TaskResult, Trace, Train
+
+__all__ = ["DataRead", "Inputs", "Start", "begin", "check_identity"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a search reads from outside, as callables so that a replay need not read it again.
+
+    Parameters
+    ----------
+    shards : callable
+        Cuts the data set into shards in the store (or finds them there).
+    weights : callable
+        Shapes of the network's tensors, in order -> the vector that the spec's start weights give.
+    """
+
+    shards: Callable[[], Shards]
+    weights: Callable[[Mapping[str, tuple[int, ...]]], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class DataRead:
+    """What a search trains on, in one line for people, and what may not be meant."""
+
+    summary: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the rest of a search is built on.
+
+    Parameters
+    ----------
+    network : Architecture
+        The starting network.
+    weights : str or None
+        sha256 of its weights, where the spec names some.
+    shards : Shards
+    space : Space
+    space_digest : str
+        sha256 of the space's blob, which tasks of the kind ``derive`` read.
+    groups : tuple of tuple of str
+        The clients of each group.
+    """
+
+    network: Architecture
+    weights: str | None
+    shards: Shards
+    space: Space
+    space_digest: str
+    groups: tuple[tuple[str, ...], ...]
+
+
+async def begin(
+    search: FederatedSearch,
+    *,
+    do: Callable[[Task], Awaitable[TaskResult]],
+    told: Callable[[DataRead], None],
+    recorder: Recorder,
+    blobs: Blobs,
+    inputs: Inputs,
+    strategy: Strategy,
+    accept_new_numerics: bool,
+) -> Start:
+    """Cut the data into shards, trace the network, and record the start.
+
+    Raises
+    ------
+    OtherNumerics
+        The search was begun where training gives other bits.
+    BadInput
+        The journal was begun on other data or with other start weights, or these do not fit;
+        nothing was recorded.
+    """
+    spec, view = search.spec, recorder.view
+    shards = await asyncio.to_thread(inputs.shards)
+    told(DataRead(shards.summary(), shards.warnings()))
+    channels, size, _ = shards.input
+    network = start_architecture(
+        spec.model.name,
+        channels=channels,
+        size=size,
+        classes=shards.classes,
+        width_multiplier=spec.model.args.width_multiplier,
+    )
+    traced = await do(TRACE.task("0000/trace", Trace(architecture=network)))
+    space_digest = traced.outputs["space"]
+    space = Space.from_json(await asyncio.to_thread(blobs.get, space_digest))
+    found = await asyncio.to_thread(blobs.get, traced.outputs["numerics"])
+    numerics: dict[str, str] = json.loads(found)
+    _check_batches(search, space)
+    if view.start is not None:
+        await _check_numerics(recorder, numerics, accept_new_numerics)
+        if view.start.data != shards.digest:
+            raise DataError(
+                "data.source: these are not the data that this search began with; "
+                "put them back or start a new search"
+            )
+    weights = await asyncio.to_thread(_given_weights, search, network, space, view, blobs, inputs)
+    groups = _make_groups(search, strategy.num_groups(space, len(shards.clients)), shards)
+    if view.start is None:
+        await recorder.write(
+            _started(search, network, space, shards, groups, numerics, weights, strategy)
+        )
+    return Start(network, weights, shards, space, space_digest, groups)
+
+
+def check_identity(search: FederatedSearch, view: View) -> None:
+    """`BadInput` if the journal was begun with another spec."""
+    if view.start is None:
+        return
+    changed = differences(view.start.spec, identity(search))
+    if changed:
+        raise BadInput(
+            "this search was started with another spec; undo the change or start a new one:\n  "
+            + "\n  ".join(changed)
+        )
+
+
+async def _check_numerics(
+    recorder: Recorder, numerics: Mapping[str, str], accept_new_numerics: bool
+) -> None:
+    view = recorder.view
+    assert view.start is not None
+    before = view.start.numerics
+    known = {before["digest"], *(consent.numerics["digest"] for consent in view.consents)}
+    if numerics["digest"] in known:
+        return
+    if not accept_new_numerics:
+        raise OtherNumerics(
+            f"this search began with {_words(before)}, here is {_words(numerics)}, where training "
+            "gives other bits: go on where it began, or consent (--accept-new-numerics; in a "
+            "cluster spec.acceptNewNumerics: true)"
+        )
+    await recorder.write(Consented(numerics=dict(numerics)))
+
+
+def _words(numerics: Mapping[str, str]) -> str:
+    parts = [f"{key} {value}" for key, value in sorted(numerics.items()) if key != "digest"]
+    return f"{', '.join(parts)} ({numerics['digest'][:12]})"
+
+
+def _check_batches(search: FederatedSearch, space: Space) -> None:
+    """Batch normalisation over one value a channel has no variance: torch refuses to train."""
+    spec = search.spec
+    sizes = {"training": spec.training.batch_size}
+    if spec.model.initial.training is not None:
+        sizes["model.initial.training"] = spec.model.initial.training.batch_size
+    for path, size in sizes.items():
+        if size < space.min_batch:
+            raise BadInput(
+                f"spec.{path}.batchSize: got {size}; must be at least {space.min_batch}: the "
+                f"batch normalisation of {spec.model.name} would see one value a channel"
+            )
+
+
+def _make_groups(
+    search: FederatedSearch, count: int, shards: Shards
+) -> tuple[tuple[str, ...], ...]:
+    if search.spec.data.partition.iid is not None:
+        return round_robin([client.name for client in clients(search)], count)
+    samples = {name: shard.samples for name, shard in shards.clients.items()}
+    return longest_processing_time(samples, count)
+
+
+def _started(
+    search: FederatedSearch,
+    network: Architecture,
+    space: Space,
+    shards: Shards,
+    groups: tuple[tuple[str, ...], ...],
+    numerics: Mapping[str, str],
+    weights: str | None,
+    strategy: Strategy,
+) -> Started:
+    objective = OBJECTIVES[search.spec.objective]
+    params = Train.by(search.spec.training, network)
+    return Started(
+        name=search.metadata.name,
+        spec=identity(search),
+        numerics=dict(numerics),
+        data=shards.digest,
+        weights=weights,
+        input=shards.input,
+        classes=shards.classes,
+        floor=objective.floor(shards.classes, shards.majority),
+        tested=shards.test is not None,
+        architecture=network,
+        costs=costs(space, network.widths),
+        layers=tuple(Layer(name=group.name, width=group.width) for group in space.groups),
+        left_out=tuple(left.model_dump() for left in space.left_out),
+        groups=groups,
+        clients={
+            client.name: ClientInfo(
+                device_class=client.device_class, samples=shards.clients[client.name].samples
+            )
+            for client in clients(search)
+        },
+        phases=(INITIAL, *strategy.phases),
+        round_samples=sum(
+            TRAIN.samples(params, shard.samples) for shard in shards.clients.values()
+        ),
+    )
+
+
+def _given_weights(
+    search: FederatedSearch,
+    network: Architecture,
+    space: Space,
+    view: View,
+    blobs: Blobs,
+    inputs: Inputs,
+) -> str | None:
+    """The sha256 of the weights that the spec names, checked before anything is recorded.
+
+    A search that is continued needs the file no more; where it is there, it must be the same.
+    """
+    path = search.spec.model.initial.weights
+    if path is None:
+        return None
+    before = view.start.weights if view.start is not None else None
+    try:
+        blob = encode(inputs.weights(space.shapes(network.widths)))
+    except DataError:
+        if before is not None and view.rounds:
+            return before
+        raise
+    digest = blobs.put(blob, durable=True)
+    if before is not None and digest != before:
+        raise DataError(
+            f"spec.model.initial.weights: {path}: these are not the weights that this search "
+            "began with; put them back or start a new search"
+        )
+    return digest

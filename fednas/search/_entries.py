@@ -1,0 +1,445 @@
+"""What a journal holds: the decisions of a search, each a frozen type with its key.
+
+Keys are spelled and parsed here and in `RoundId` alone. An entry holds what was decided, never what
+can be computed from it; who trained what in a round is a table of its own (`Updates`), which
+`Closed` names by its digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from fednas.errors import Corrupt
+from fednas.federation import RoundId
+from fednas.models import Architecture, Model
+
+__all__ = [
+    "Added",
+    "Change",
+    "ClientInfo",
+    "Closed",
+    "Computed",
+    "Consented",
+    "Dropped",
+    "Ended",
+    "Entry",
+    "Generated",
+    "OfRound",
+    "Offered",
+    "Ranked",
+    "Reason",
+    "Scored",
+    "Started",
+    "Totals",
+    "Won",
+    "parse",
+]
+
+Order = tuple[int, int, int, int]
+"""Where an entry stands in the story: iteration, phase, round, kind. What has a lower place was
+written before; entries of one place are of candidates in parallel."""
+
+_LAST = 1 << 30
+E = TypeVar("E", bound="Entry")
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+
+
+class Entry(_Value):
+    """One decision. ``id`` and whatever else names it are in the key and not in the value."""
+
+    word: ClassVar[str]
+    """The last part of its key."""
+
+    @property
+    def key(self) -> str:
+        """Under which it lies in the journal."""
+        return self.word
+
+    def order(self, phases: tuple[str, ...]) -> Order:
+        """Its place in the story; ``phases`` are those of the search, in order."""
+        raise NotImplementedError
+
+    def value(self) -> dict[str, Any]:
+        """JSON values."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @classmethod
+    def read(cls: type[E], key: str, value: Mapping[str, Any]) -> E:
+        """What `value` wrote."""
+        return cls.model_validate({**value, **cls.names(key)})
+
+    @classmethod
+    def names(cls, key: str) -> dict[str, Any]:
+        """What the key says."""
+        return {}
+
+
+class _OfIteration(Entry):
+    """An entry of which each iteration has at most one."""
+
+    iteration: Annotated[int, Field(exclude=True)]
+
+    @property
+    def key(self) -> str:
+        return f"{self.iteration:04}/{self.word}"
+
+    @classmethod
+    def names(cls, key: str) -> dict[str, Any]:
+        return {"iteration": int(key.partition("/")[0])}
+
+
+class OfRound(Entry):
+    """An entry about one round."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    rank: ClassVar[int]
+    id: Annotated[RoundId, Field(exclude=True)]
+
+    @property
+    def key(self) -> str:
+        return self.key_of(self.id)
+
+    @classmethod
+    def key_of(cls, id: RoundId) -> str:
+        """The key of this kind of entry for a round."""
+        return f"{id.key}-{cls.word}"
+
+    @classmethod
+    def names(cls, key: str) -> dict[str, Any]:
+        return {"id": RoundId.parse(key.rpartition("-")[0])}
+
+    def order(self, phases: tuple[str, ...]) -> Order:
+        if self.id.phase not in phases:
+            raise Corrupt(f"journal: {self.key}: the search has no phase {self.id.phase!r}")
+        return self.id.iteration, phases.index(self.id.phase), self.id.number, self.rank
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+class ClientInfo(_Value):
+    """A client: its class, and rows of its shard."""
+
+    device_class: str
+    samples: int
+
+
+class Layer(_Value):
+    """A group of layers that can be cut, and its filters in the starting network."""
+
+    name: str
+    width: int
+
+
+class Change(_Value):
+    """Filters of a group before and after a cut."""
+
+    before: int
+    after: int
+
+
+class Offered(_Value):
+    """A candidate: what it changes (by group), what it costs (by resource), and its network."""
+
+    name: str
+    changes: dict[str, Change]
+    costs: dict[str, int]
+    reached_target: bool
+    architecture: Architecture
+
+
+class Ranked(_Value):
+    """A candidate where a choice was made, with the evidence.
+
+    ``sums`` are those of its best evaluation so far, ``score`` what they say; ``ratio`` is given
+    where the choice was made by it.
+    """
+
+    candidate: str
+    score: float
+    sums: dict[str, float]
+    costs: dict[str, int]
+    rank: int
+    kept: bool
+    failed: bool = False
+    reached_target: bool | None = None
+    ratio: float | None = None
+
+
+class Reason(_Value):
+    """Why something failed: CamelCase, and in words."""
+
+    reason: str
+    message: str
+
+
+class Totals(_Value):
+    """Sums over the updates of a round."""
+
+    clients: int
+    trained: int
+    macs: int
+    bytes_down: int
+    bytes_up: int
+
+
+# --- entries -------------------------------------------------------------------------------------
+
+
+class Started(Entry):
+    """All that the rest of the journal rests on.
+
+    Parameters
+    ----------
+    spec : dict
+        The identity of the spec: what determines the result.
+    numerics : dict
+        What the bits depend on, with their ``digest``.
+    data : str
+        Digest of the shards' contents.
+    weights : str or None
+        sha256 of the weights that the spec names.
+    floor : float
+        Score of a network that learnt nothing.
+    tested : bool
+        Whether there are test rows.
+    phases : tuple of str
+        In order.
+    round_samples : int
+        Samples that all clients together process in one round.
+    """
+
+    word = "start"
+
+    name: str
+    spec: dict[str, Any]
+    numerics: dict[str, str]
+    data: str
+    weights: str | None = None
+    input: tuple[int, int, int]
+    classes: int
+    floor: float
+    tested: bool
+    architecture: Architecture
+    costs: dict[str, int]
+    layers: tuple[Layer, ...]
+    left_out: tuple[dict[str, Any], ...]
+    groups: tuple[tuple[str, ...], ...]
+    clients: dict[str, ClientInfo]
+    phases: tuple[str, ...]
+    round_samples: int
+
+    def order(self, phases: tuple[str, ...]) -> Order:
+        return -1, 0, 0, 0
+
+
+class Consented(Entry):
+    """Somebody consented to go on with other numerics than the search began with."""
+
+    numerics: dict[str, str]
+
+    word = "consent"
+
+    @property
+    def key(self) -> str:
+        return f"{self.word}/{self.numerics['digest']}"
+
+    def order(self, phases: tuple[str, ...]) -> Order:
+        return -1, 1, 0, 0
+
+
+class Generated(_OfIteration):
+    """The candidates of an iteration.
+
+    Parameters
+    ----------
+    costs : dict
+        Of the network that they are cut from.
+    resource : str
+        What the target counts.
+    target : int
+        Of the iteration.
+    planned : dict
+        Phase -> rounds that a candidate trains which is neither dropped nor stopped early: the
+        naive design gives them to every candidate.
+    """
+
+    word = "generated"
+
+    costs: dict[str, int]
+    resource: str
+    target: int
+    planned: dict[str, int]
+    candidates: tuple[Offered, ...]
+
+    def order(self, phases: tuple[str, ...]) -> Order:
+        return self.iteration, -1, 0, 0
+
+
+class Closed(OfRound):
+    """A round was closed by these updates; written before they are averaged, replay obeys it.
+
+    Parameters
+    ----------
+    group : int or None
+        Of the cohort.
+    updates : str or None
+        sha256 of the table of updates; None where no cohort had a quorum.
+    totals : Totals
+    metrics : dict
+        Means over the clients' samples: ``loss``.
+    missing : tuple of str
+        Clients of the cohort without an update.
+    failure : Reason or None
+        Why the last of them that failed did.
+    """
+
+    word, rank = "closed", 0
+
+    group: int | None = None
+    updates: str | None = None
+    totals: Totals
+    metrics: dict[str, float]
+    missing: tuple[str, ...]
+    failure: Reason | None = None
+
+
+class Scored(OfRound):
+    """A network was evaluated on the validation rows: the aggregate of a round, or one just cut."""
+
+    word, rank = "scored", 1
+
+    blobs: dict[str, str]
+    sums: dict[str, float]
+
+
+class Computed(OfRound):
+    """Work of the cloud that the strategy asked for: its blobs and numbers."""
+
+    word, rank = "computed", 1
+
+    outputs: dict[str, str]
+    sums: dict[str, float]
+
+
+class Dropped(OfRound):
+    """Which candidates go on after a round, and which are dropped."""
+
+    word, rank = "dropped", 2
+
+    ranking: tuple[Ranked, ...]
+
+
+class Won(_OfIteration):
+    """Which candidate becomes the next network."""
+
+    word = "won"
+
+    winner: str
+    ranking: tuple[Ranked, ...]
+
+    def order(self, phases: tuple[str, ...]) -> Order:
+        return self.iteration, len(phases), 0, 0
+
+
+class Added(_OfIteration):
+    """A network was added to the ladder.
+
+    Parameters
+    ----------
+    candidate : str
+        Empty for the starting network.
+    blobs, costs : dict
+    sums : dict
+        On the test rows where there are some, else on the validation rows.
+    validation : dict
+        On the validation rows.
+    """
+
+    word = "rung"
+
+    candidate: str
+    architecture: Architecture
+    blobs: dict[str, str]
+    costs: dict[str, int]
+    sums: dict[str, float]
+    validation: dict[str, float]
+
+    @property
+    def model(self) -> Model:
+        """The network."""
+        return Model(self.architecture, self.blobs)
+
+    def order(self, phases: tuple[str, ...]) -> Order:
+        return self.iteration, len(phases), 0, 1
+
+
+class Ended(Entry):
+    """Why the search stopped."""
+
+    word = "end"
+
+    reason: str
+    message: str
+    failed: bool
+    rungs: int
+
+    def order(self, phases: tuple[str, ...]) -> Order:
+        return _LAST, 0, 0, 0
+
+
+_TYPES: dict[str, type[Entry]] = {
+    entry.word: entry
+    for entry in (
+        Started,
+        Consented,
+        Generated,
+        Closed,
+        Scored,
+        Computed,
+        Dropped,
+        Won,
+        Added,
+        Ended,
+    )
+}
+
+
+def parse(key: str, value: Mapping[str, Any]) -> Entry:
+    """The entry of a record.
+
+    Raises
+    ------
+    Corrupt
+        It is none.
+    """
+    last = key.rpartition("/")[2].rpartition("-")[2]
+    kind = _TYPES.get("consent" if key.startswith("consent/") else last)
+    if kind is None:
+        raise Corrupt(f"journal: {key}: is no entry of a search")
+    try:
+        entry = kind.read(key, value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Corrupt(f"journal: {key}: is no journal record: {where}: {first['msg']}") from None
+    except ValueError as error:
+        raise Corrupt(f"journal: {key}: is no journal record: {error}") from None
+    if entry.key != key:
+        raise Corrupt(f"journal: {key}: is the record of {entry.key}")
+    return entry

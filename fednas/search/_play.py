@@ -1,0 +1,163 @@
+"""Rounds with their decisions in the journal: played once, and read back from then on.
+
+The set of updates that counts is journalled before it is averaged (`Closed`), and the average with
+its evaluation afterwards (`Scored`). A round that is replayed obeys both entries, so it ends in the
+same bits however often the process was killed in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from fednas.errors import Corrupt, NotFound
+from fednas.federation import Closing, Failure, Federation, Round, RoundId, Updates
+from fednas.models import Model
+from fednas.search._entries import Closed, Computed, Reason, Scored, Totals
+from fednas.search._recorder import Recorder
+from fednas.search._strategy import Compute, Outcome
+from fednas.store import Blobs
+from fednas.work import TaskResult
+
+__all__ = ["Player"]
+
+
+class Player:
+    """Plays rounds, evaluations and computations of one search.
+
+    Parameters
+    ----------
+    federation : Federation
+    recorder : Recorder
+    blobs : Blobs
+        Of weights.
+    tables : Blobs
+        Of the updates of rounds.
+    """
+
+    def __init__(
+        self, federation: Federation, recorder: Recorder, blobs: Blobs, tables: Blobs
+    ) -> None:
+        self._federation = federation
+        self._recorder = recorder
+        self._view = recorder.view
+        self._blobs = blobs
+        self._tables = tables
+
+    async def play(self, round: Round) -> Outcome:
+        """Train, average and evaluate; from the journal what it holds already."""
+        scored = self._view.get(Scored, round.id)
+        if scored is not None:
+            return self._outcome(scored, round.model)
+        closed = self._view.get(Closed, round.id)
+        if closed is None:
+            closed, updates = await self._close(round)
+        else:
+            updates = await self._restore(round, closed)
+        if updates is None:
+            assert closed.failure is not None, "there is a reason for no quorum"
+            failure = Failure(closed.failure.reason, closed.failure.message)
+            return Outcome(round.model, {}, 0.0, failed=failure)
+        means = await self._federation.aggregate(round.id, updates)
+        outcome = await self.evaluate(round.id, round.model.having(means))
+        used = {digest for digests in updates.digests.values() for digest in digests}
+        used |= set(means.values())
+        kept = {*outcome.model.blobs.values(), *round.model.blobs.values()}
+        await asyncio.to_thread(self._blobs.delete, *sorted(used - kept))
+        return outcome
+
+    async def evaluate(self, id: RoundId, model: Model) -> Outcome:
+        """Recompute the batch-norm statistics, count on the validation rows, and journal it."""
+        scored = self._view.get(Scored, id)
+        if scored is None:
+            evaluated, done = await self._federation.evaluate(f"{id.key}/evaluate", model)
+            sums = {name: done.sums[name] for name in self._view.objective.sums}
+            scored = Scored(id=id, blobs=dict(evaluated.blobs), sums=sums)
+            await self._recorder.write(scored)
+        return self._outcome(scored, model)
+
+    async def compute(self, step: Compute) -> TaskResult:
+        """Work of the cloud, journalled."""
+        computed = self._view.get(Computed, step.id)
+        if computed is None:
+            done = await self._federation.do(
+                step.kind.task(
+                    f"{step.id.key}/{step.kind.name}",
+                    step.params,
+                    inputs=step.inputs,
+                    seed=step.seed,
+                )
+            )
+            computed = Computed(id=step.id, outputs=done.outputs, sums=done.sums)
+            await self._recorder.write(computed)
+        return TaskResult(outputs=computed.outputs, sums=computed.sums)
+
+    def _outcome(self, scored: Scored, model: Model) -> Outcome:
+        score = self._view.objective.score(scored.sums)
+        return Outcome(model.having(scored.blobs), scored.sums, score)
+
+    async def _close(self, round: Round) -> tuple[Closed, Updates | None]:
+        """Train, and write which updates count."""
+        closing = await self._federation.train(round)
+        updates, digest = closing.updates, None
+        if updates is not None:
+            digest = await asyncio.to_thread(self._tables.put, updates.encode(), durable=True)
+        closed = _closed(round.id, closing, digest)
+        await self._recorder.write(closed)
+        return closed, updates
+
+    async def _restore(self, round: Round, closed: Closed) -> Updates | None:
+        """Train again what a power cut took: the entry is synced to disk, updates are not."""
+        if closed.updates is None:
+            return None
+        updates = Updates.decode(await asyncio.to_thread(self._tables.get, closed.updates))
+        names = sorted(self._federation.members)
+        clients = [names[index] for index in updates.clients]
+        lost = await asyncio.to_thread(self._lost, clients, updates)
+        results = await self._federation.again(round, sorted(lost))
+        for client, digests in lost.items():
+            if client not in results or results[client].outputs != digests:
+                raise Corrupt(
+                    f"{self._blobs.store.uri(self._blobs.prefix)}: the update of {client} in "
+                    f"{round.id.key} is gone, and could not be made again"
+                )
+        return updates
+
+    def _lost(self, clients: list[str], updates: Updates) -> Mapping[str, dict[str, str]]:
+        """Clients whose blobs are gone or damaged, with what their outputs were."""
+        lost = {}
+        for index, client in enumerate(clients):
+            digests = {name: column[index] for name, column in updates.digests.items()}
+            if not all(map(self._intact, digests.values())):
+                lost[client] = digests
+        return lost
+
+    def _intact(self, digest: str) -> bool:
+        try:
+            self._blobs.get(digest)
+        except (Corrupt, NotFound):
+            return False
+        return True
+
+
+def _closed(id: RoundId, closing: Closing, digest: str | None) -> Closed:
+    updates, failure = closing.updates, closing.failure
+    totals = Totals(clients=0, trained=0, macs=0, bytes_down=0, bytes_up=0)
+    if updates is not None:
+        totals = Totals(
+            clients=len(updates),
+            trained=updates.total("trained"),
+            macs=updates.total("macs"),
+            bytes_down=updates.total("bytes_down"),
+            bytes_up=updates.total("bytes_up"),
+        )
+    return Closed(
+        id=id,
+        group=closing.cohort.group,
+        updates=digest,
+        totals=totals,
+        metrics={name: updates.mean(name) for name in updates.metrics} if updates else {},
+        missing=closing.missing,
+        failure=None if failure is None else Reason(**asdict(failure)),
+    )

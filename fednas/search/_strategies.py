@@ -1,0 +1,20 @@
+"""The table of strategies: the name in the spec -> what makes one of its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fednas.search._netadapt import NetAdaptSearch
+from fednas.search._strategy import Strategy
+from fednas.spec import FederatedSearch
+
+__all__ = ["STRATEGIES", "strategy_of"]
+
+STRATEGIES: dict[str, Callable[[Any], Strategy]] = {"netAdapt": NetAdaptSearch}
+
+
+def strategy_of(search: FederatedSearch) -> Strategy:
+    """The strategy that a spec chose."""
+    name, settings = search.spec.strategy.chosen
+    return STRATEGIES[name](settings)

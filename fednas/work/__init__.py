@@ -1,0 +1,56 @@
+"""What a worker can be asked to do: tasks, and the kinds of work, one a file.
+
+Importing this package imports no torch: a kind does so when it runs.
+"""
+
+from typing import Any
+
+from fednas.work._kind import Kind, Output, Params, Source, Work, execute
+from fednas.work._mean import weighted_mean
+from fednas.work._task import CLOUD, Fleet, Pending, Task, TaskDone, TaskResult, Usage
+from fednas.work.accept import ACCEPT, Accept
+from fednas.work.aggregate import AGGREGATE, Aggregate
+from fednas.work.derive import DERIVE, Derive
+from fednas.work.evaluate import EVALUATE, Evaluate
+from fednas.work.initialise import INITIALISE, Initialise
+from fednas.work.trace import TRACE, Trace
+from fednas.work.train import TRAIN, Train, trained_samples
+
+__all__ = [
+    "ACCEPT",
+    "AGGREGATE",
+    "CLOUD",
+    "DERIVE",
+    "EVALUATE",
+    "INITIALISE",
+    "KINDS",
+    "TRACE",
+    "TRAIN",
+    "Accept",
+    "Aggregate",
+    "Derive",
+    "Evaluate",
+    "Fleet",
+    "Initialise",
+    "Kind",
+    "Output",
+    "Params",
+    "Pending",
+    "Source",
+    "Task",
+    "TaskDone",
+    "TaskResult",
+    "Trace",
+    "Train",
+    "Usage",
+    "Work",
+    "execute",
+    "trained_samples",
+    "weighted_mean",
+]
+
+KINDS: dict[str, Kind[Any]] = {
+    kind.name: kind
+    for kind in (ACCEPT, AGGREGATE, DERIVE, EVALUATE, INITIALISE, TRACE, TRAIN)
+}
+"""Every kind of work by name."""
