@@ -39,8 +39,8 @@ from fednas.search import (
     Recorded,
     Rung,
     View,
-    rung_file,
     run_search,
+    rung_file,
 )
 from fednas.spec import FederatedSearch, load_spec, parse_s3
 from fednas.store import Blobs, FolderStore, Journal, Layout, Store, canonical_json, digest_of
@@ -95,8 +95,8 @@ class LadderRung(Rung):
 class Result:
     """What a search has come to so far.
 
-    Tables (`decisions`, `rounds`, `clients`) are data frames where pandas is installed, else lists of
-    dicts.
+    Tables (`decisions`, `rounds`, `clients`) are data frames where pandas is installed, else lists
+    of dicts.
 
     Attributes
     ----------
@@ -169,7 +169,9 @@ class Result:
         return ledger
 
     def _loadable(self, rung: Rung) -> LadderRung:
-        return LadderRung(**vars(rung), store=self.store, key=self.layout.ladder + rung_file(rung.rung))
+        return LadderRung(
+            **vars(rung), store=self.store, key=self.layout.ladder + rung_file(rung.rung)
+        )
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:

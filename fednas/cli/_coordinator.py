@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import math
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from fednas.errors import (
     BadInput,
     Diverged,
     FednasError,
+    OtherNumerics,
     SearchFailed,
     StoreError,
     StoreUnreachable,
@@ -33,9 +35,18 @@ from fednas.fleet._client import Backoff
 from fednas.fleet._metrics import Metrics
 from fednas.fleet._remote import RemoteFleet
 from fednas.fleet._server import Server, create_app
-from fednas.search import View, run_search, status_of
+from fednas.search import (
+    Consented,
+    DataRead,
+    Event,
+    Recorded,
+    Started,
+    View,
+    run_search,
+    status_of,
+)
 from fednas.spec import FederatedSearch, clients, load_spec
-from fednas.store import Layout, MinioConfig, MinioStore, Record
+from fednas.store import Layout, MinioConfig, MinioStore
 from fednas.tracking import Tracker, figure
 
 __all__ = ["Coordinator"]
@@ -82,12 +93,10 @@ class Coordinator:
         self._layout = Layout(search_id)
         self._search_id = search_id
         self._workers = workers
-        self._accept_new_numerics = accept_new_numerics
         self._began = time.monotonic()
-        self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._records: dict[str, Record] = {}
-        self._view = View(())
+        self._consent = threading.Event()
+        self._view = View()
         self._end: tuple[bool, str, str] | None = None
         self._degraded: dict[str, str] | None = None
         self._store_away: float | None = None
@@ -98,13 +107,18 @@ class Coordinator:
             self._search = load_spec(file)
         except BadInput as error:
             self._fail(error)
+        if accept_new_numerics or (self._search and self._search.spec.accept_new_numerics):
+            self._consent.set()
         classes = {c.name: c.device_class for c in clients(self._search)} if self._search else {}
         self.fleet = RemoteFleet(classes, metrics=Metrics())
+        if self._consent.is_set():
+            self.fleet.numerics.accept_any()
         app = create_app(
             self.fleet,
             search_id=search_id,
             status=self.status,
             tokens=tokens,
+            accept_numerics=self.accept_numerics,
             measure=self._measure,
             troubled=lambda: self._end is not None or self._degraded is not None,
         )
@@ -121,6 +135,10 @@ class Coordinator:
             assert self._search is not None
             try:
                 self._run(self._search)
+                continue
+            except OtherNumerics as error:  # waits for the right machine, or for consent
+                self._suffer(error)
+                self._consent.wait(backoff.wait())
                 continue
             except (SearchFailed, BadInput) as error:
                 self._fail(error)
@@ -152,7 +170,12 @@ class Coordinator:
         if self._store is None:
             store = config.open(on_wait=self._waiting)
             store.open_bucket()
-            pool = LocalFleet(config.open, self._layout, workers=self._workers)
+            pool = LocalFleet(
+                config.open,
+                self._layout,
+                workers=self._workers,
+                cache=Path(tempfile.mkdtemp(prefix="fednas-blobs-")),
+            )
             self._track(search, config)
             self.fleet.open(
                 store,
@@ -162,6 +185,7 @@ class Coordinator:
             )
             self._store = store
         self._degraded = None
+        self._view = View()
         view = run_search(
             search,
             store=self._store,
@@ -169,13 +193,14 @@ class Coordinator:
             fleet=self.fleet,
             inputs=bucket_inputs(search, config, self._store, self._layout, self._search_id),
             timeout=search.spec.federation.round_timeout_seconds,
-            on_record=self._recorded,
-            accept_new_numerics=self._accept_new_numerics,
+            view=self._view,
+            on_event=self._told,
+            accept_new_numerics=self._consent.is_set(),
         )
         assert view.end is not None
         self._draw(search, view)
-        self._end = (False, view.end["reason"], view.end["message"])
-        log.info("the search is over", reason=view.end["reason"])
+        self._end = (False, view.end.reason, view.end.message)
+        log.info("the search is over", reason=view.end.reason)
 
     def _track(self, search: FederatedSearch, config: MinioConfig) -> None:
         tracking = search.spec.tracking
@@ -200,12 +225,22 @@ class Coordinator:
 
     # -- what happened ---------------------------------------------------------------------------
 
-    def _recorded(self, record: Record) -> None:
-        with self._lock:
-            self._records[record.key] = record
-        kind = record.key.rpartition("/")[2].rpartition("-")[2]
-        self.fleet.metrics.records.labels(kind).inc()
-        log.info("journalled", key=record.key)
+    def accept_numerics(self) -> None:
+        """A user consents to other bits than the search began with."""
+        self._consent.set()
+        self.fleet.numerics.accept_any()
+
+    def _told(self, event: Event) -> None:
+        match event:
+            case Recorded():
+                self.fleet.metrics.records.labels(event.entry.word).inc()
+                log.info("journalled", key=event.entry.key)
+                if isinstance(event.entry, Started | Consented):
+                    self.fleet.numerics.accept(event.entry.numerics["digest"])
+            case DataRead():
+                log.info(event.summary)
+                for warning in event.warnings:
+                    log.warning(warning)
 
     def _fail(self, error: FednasError) -> None:
         log.error("the search has failed", reason=error.reason, error=str(error))
@@ -243,7 +278,9 @@ class Coordinator:
             "failed": failed,
             "reason": reason,
             "message": message[:2048],
-            "degraded": None if self._end is not None else self._degraded or self._lonely(),
+            "degraded": None
+            if self._end is not None
+            else self._degraded or self._strange() or self._lonely(),
             "tracking": {
                 "pending": self._undelivered(),
                 "error": tracker.error if tracker else None,
@@ -255,19 +292,15 @@ class Coordinator:
         """Metrics that MLflow lacks; a search that was refused has no end in the journal."""
         if self._tracker is None:
             return 0
-        if self._end is not None and "zzz-end" not in self._records:
+        if self._end is not None and self._view.end is None:
             return self._tracker.pending
         return self._tracker.undelivered
 
     def _search_status(self, failed: bool) -> dict[str, Any]:
         if self._search is None:
             return {"phase": "Failed"}
-        with self._lock:
-            if len(self._records) != len(self._view.records):
-                self._view = View(self._records.values())
-            view = self._view
         status = status_of(
-            view,
+            self._view,
             self._search,
             available=self.fleet.available(),
             result_uri=self._store.uri(self._layout.ladder).rstrip("/") if self._store else None,
@@ -275,6 +308,19 @@ class Coordinator:
         )
         dumped = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         return {**dumped, "phase": "Failed"} if failed else dumped
+
+    def _strange(self) -> dict[str, str] | None:
+        """Which device classes have programs that train to other bits."""
+        strangers = self.fleet.strangers()
+        if not strangers:
+            return None
+        classes = ", ".join(sorted({one.device_class for one in strangers}))
+        about = ", ".join(f"{key} {value}" for key, value in sorted(strangers[0].numerics.items()))
+        message = (
+            f"{len(strangers)} client programs of {classes} train to other bits than the search "
+            f"began with ({about}): they get no work, unless spec.acceptNewNumerics is true"
+        )
+        return {"reason": OtherNumerics.reason, "message": message[:512]}
 
     def _lonely(self) -> dict[str, str] | None:
         """Which device classes nobody serves."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from fednas.api import Event
+from fednas.api import Event, Finished, Result, Waiting
+from fednas.federation import INITIAL
+from fednas.search import Added, DataRead, Entry, Recorded, Scored, View, strategy_of
 from fednas.spec import FederatedSearch
-from fednas.store import Record
 
 __all__ = ["Watch"]
 
@@ -20,15 +21,23 @@ __all__ = ["Watch"]
 class Watch:
     """Takes the events of a search and shows where it is.
 
-    The bar is the way from the whole network's MACs down to the target.
+    Parameters
+    ----------
+    search : FederatedSearch
+    console : Console
+    finished : callable
+        Called with the result once there is one, before MLflow is waited for.
     """
 
-    def __init__(self, search: FederatedSearch, console: Console) -> None:
+    def __init__(
+        self, search: FederatedSearch, console: Console, finished: Callable[[Result], None]
+    ) -> None:
         self._search = search
+        self._strategy = strategy_of(search)
         self._console = console
-        self._records: list[Record] = []
+        self._finished = finished
+        self._view = View()
         self._tasks = 0
-        self._lock = threading.Lock()
         self._begun = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -49,54 +58,57 @@ class Watch:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        trace: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         self._bar.stop()
 
     def __call__(self, event: Event) -> None:
-        with self._lock:
-            if not isinstance(event, Record):
+        match event:
+            case Recorded():
+                self._view.apply(event)
+                if told := self._tell(event.entry):
+                    self._say(f"{time.monotonic() - self._begun:6.0f} s  {told}")
+            case DataRead():
+                self._say(event.summary)
+                for warning in event.warnings:
+                    self._say(f"warning: {warning}")
+            case Finished():
+                self._bar.stop()
+                self._finished(event.result)
+            case Waiting():
+                why = f" ({event.error})" if event.error else ""
+                self._say(f"waiting for MLflow{why}; Ctrl-C skips")
+            case _:
                 self._tasks += 1
-                self._bar.update(self._line, description=self._describe())
-                return
-            self._records.append(event)
-            told = self._tell(event)
-            if told:
-                self._console.print(told, highlight=False)
-            self._bar.update(self._line, description=self._describe(), completed=self._completed())
+        self._bar.update(self._line, description=self._describe(), completed=self._completed())
 
-    def _tell(self, record: Record) -> str | None:
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _tell(self, entry: Entry) -> str | None:
         """A line for what is worth keeping on the screen."""
-        value = record.value
-        at = f"{time.monotonic() - self._begun:6.0f} s  "
-        if record.key.startswith("000-initial/") and record.key.endswith("-aggregated"):
-            accuracy = value["correct"] / value["total"]
-            return f"{at}start, round {value['round']}: validation {100 * accuracy:.1f} %"
-        if record.key.endswith("/rung"):
-            cut = value["candidate"] or "the starting network"
-            full = next((r.value["macs"] for r in self._records if r.value.get("rung") == 0), None)
-            share = value["macs"] / (full or value["macs"])
-            accuracy = value["correct"] / value["total"]
-            return (
-                f"{at}rung {value['rung']}: {cut}, {share:.3f}x MACs, "
-                f"accuracy {100 * accuracy:.1f} %"
-            )
+        match entry:
+            case Scored() if entry.id.phase == INITIAL:
+                score = self._view.objective.score(entry.sums)
+                return f"start, round {entry.id.number}: validation {100 * score:.1f} %"
+            case Added():
+                rung = self._view.ladder[-1]
+                cut = entry.candidate or "the starting network"
+                return (
+                    f"rung {rung.rung}: {cut}, {rung.share:.3f}x MACs, "
+                    f"accuracy {100 * rung.accuracy:.1f} %"
+                )
         return None
 
     def _describe(self) -> str:
-        last = next((r.value for r in reversed(self._records) if "iteration" in r.value), None)
-        if last is None:
+        if self._view.start is None:
             return f"starting, {self._tasks} tasks"
-        phase = last.get("phase", "deciding")
-        net_adapt = self._search.spec.strategy.net_adapt
-        assert net_adapt is not None, "the only member of this union"
-        most = net_adapt.max_iterations
-        return f"iteration {last['iteration']}/{most}, {phase}, {self._tasks} tasks"
+        phase = self._view.phase or "deciding"
+        most = self._strategy.iterations
+        return f"iteration {self._view.iteration}/{most}, {phase}, {self._tasks} tasks"
 
     def _completed(self) -> float:
-        rungs: list[int] = [
-            record.value["macs"] for record in self._records if record.key.endswith("/rung")
-        ]
-        if len(rungs) < 2:
+        ladder = self._view.ladder
+        if len(ladder) < 2:
             return 0.0
-        return min(1.0, (1 - rungs[-1] / rungs[0]) / (1 - self._search.spec.target.macs.share))
+        return self._strategy.progress(ladder[-1].share, self._search.spec.target.resource[1])

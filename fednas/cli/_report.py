@@ -42,13 +42,15 @@ def _as_json(result: Any) -> dict[str, Any]:
     end = result.view.end
     return {
         "name": result.search.metadata.name,
-        "end": {key: end[key] for key in ("reason", "message", "failed")} if end else None,
+        "end": {"reason": end.reason, "message": end.message, "failed": end.failed}
+        if end
+        else None,
         "ladder": result.view.ladder_rows,
         "selected": {
             name: rung.rung if rung else None
             for name, rung in result.view.selected(result.search).items()
         },
-        "decisions": result.decisions,
+        "decisions": result.view.decisions,
         "ledger": result.ledger.to_dict(),
     }
 
@@ -71,7 +73,7 @@ def _decisions(result: Any) -> Table:
     table = Table(
         "iteration", "layer", "width", "accuracy", "MACs", "rank", "outcome", title="Decisions"
     )
-    for row in result.decisions:
+    for row in result.view.decisions:
         table.add_row(
             str(row["iteration"]),
             row["layer"],

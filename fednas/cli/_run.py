@@ -45,9 +45,16 @@ def run(
     from fednas.cli._screen import last_screen
 
     folder = dir or api.default_folder(search)
+
+    def finished(result: api.Result) -> None:
+        typer.echo(last_screen(result))
+        figure = folder / "ladder" / "figure.png"
+        if figure.exists():
+            typer.echo(f"figure: {figure}")
+
     try:
-        with Watch(search, console) as watch:
-            result = api.run(
+        with Watch(search, console, finished) as watch:
+            api.run(
                 search,
                 dir=folder,
                 data=data,
@@ -62,10 +69,6 @@ def run(
             highlight=False,
         )
         raise typer.Exit(130) from None
-    typer.echo(last_screen(result))
-    figure = folder / "ladder" / "figure.png"
-    if figure.exists():
-        typer.echo(f"figure: {figure}")
     database = folder.parent / "mlflow.db"
     if not tracking and database.exists():
         typer.echo(f"MLflow: mlflow ui --backend-store-uri sqlite:///{database}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from fednas.api import Result
+from fednas.search import rung_file
 
 __all__ = ["last_screen"]
 
@@ -21,7 +22,7 @@ def last_screen(result: Result) -> str:
         if rung is None:
             lines.append(f"{name:{width}}  no rung is small enough for its budget")
             continue
-        file = result.store.uri(f"{result.layout.ladder}rung-{rung.rung:02}.safetensors")
+        file = result.store.uri(result.layout.ladder + rung_file(rung.rung))
         lines.append(
             f"{name:{width}}  rung {rung.rung:2}  {rung.share:.2f}x MACs  "
             f"{100 * rung.accuracy:.1f} % (start {100 * start:.1f})  {_nearby(file)}"
@@ -33,18 +34,17 @@ def last_screen(result: Result) -> str:
 def _headline(result: Result) -> str:
     view = result.view
     if view.end is None:
-        state = "Interrupted" if view.records else "Pending"
-    elif view.end["failed"]:
-        state = f"Failed ({view.end['reason']})"
-    elif view.end["reason"] == "Completed":
+        state = "Interrupted" if view.entries else "Pending"
+    elif view.end.failed:
+        state = f"Failed ({view.end.reason})"
+    elif view.end.reason == "Completed":
         state = "Complete"
     else:
-        state = f"Complete ({view.end['reason']})"
-    times = [record.time for record in view.records.values()]
+        state = f"Complete ({view.end.reason})"
     smallest = view.ladder[-1].share
     return (
         f"{result.search.metadata.name}  {state}  {len(view.ladder)} models, "
-        f"1.00x .. {smallest:.2f}x MACs, {_duration(max(times) - min(times))}"
+        f"1.00x .. {smallest:.2f}x MACs, {_duration(view.latest - view.began)}"
     )
 
 

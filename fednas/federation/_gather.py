@@ -1,9 +1,9 @@
 """Waiting for tasks: results come one by one, and nobody is waited for too long.
 
 A client's time runs from when a worker takes its task. While the task waits in the queue of its
-device class, its time runs from when any task of that class was last taken or finished: a slow class
-whose pods work through a queue loses nothing, and one that nobody serves does not hold up a round
-for ever. Before the first task of a round is taken no time runs at all.
+device class, its time runs from when any task of that class was last taken or finished: a slow
+class whose pods work through a queue loses nothing, and one that nobody serves does not hold up a
+round for ever. Before the first task of a round is taken no time runs at all.
 """
 
 from __future__ import annotations

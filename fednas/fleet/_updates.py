@@ -24,9 +24,13 @@ def problem_of(task: Task, expected: Expected, report: Complete) -> Refusal | No
     for name, output in report.outputs.items():
         size = expected.outputs[name].size
         if output.size != size:
-            return Refusal(reason="WrongSize", message=f"{name} has {output.size} bytes, not {size}")
+            return Refusal(
+                reason="WrongSize", message=f"{name} has {output.size} bytes, not {size}"
+            )
     if expected.weight is not None and report.weight != expected.weight:
-        return Refusal(reason="WrongWeight", message=f"weighs {report.weight:g}, not {expected.weight}")
+        return Refusal(
+            reason="WrongWeight", message=f"weighs {report.weight:g}, not {expected.weight}"
+        )
     missing = sorted(set(KINDS[task.kind].sums) - set(report.sums))
     if missing:
         return Refusal(reason="WrongSums", message=f"does not report {', '.join(missing)}")

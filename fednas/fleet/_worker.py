@@ -1,7 +1,7 @@
 """Worker processes: one torch thread each, forked from a process that has imported torch.
 
-A fork after threaded torch work hangs, and importing torch in each worker costs two seconds: so they
-come from a forkserver that has imported it and done no torch work.
+A fork after threaded torch work hangs, and importing torch in each worker costs two seconds: so
+they come from a forkserver that has imported it and done no torch work.
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ def new_pool(workers: int, begin: Callable[..., None], *arguments: Any) -> Proce
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fednas.fleet._preload"])
     _start_forkserver()
-    return ProcessPool(
-        max_workers=workers, context=context, initializer=begin, initargs=arguments
-    )
+    return ProcessPool(max_workers=workers, context=context, initializer=begin, initargs=arguments)
 
 
 def _start_forkserver() -> None:
@@ -75,7 +73,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     # Deterministic mode would fill every fresh tensor with NaN first: a sixth of a training's time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def do(task: Task, source: Source) -> tuple[Work, Usage]:

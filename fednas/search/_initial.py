@@ -66,8 +66,6 @@ def from_scratch(
     return outcome
 
 
-def _cohort(
-    clients: Sequence[str], count: int, seed: int, number: int, attempt: int
-) -> Cohort:
+def _cohort(clients: Sequence[str], count: int, seed: int, number: int, attempt: int) -> Cohort:
     drawn = derive_seed(seed, "cohort", INITIAL, number, attempt)
     return Cohort(draw_clients(clients, count, drawn))

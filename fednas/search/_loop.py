@@ -57,6 +57,7 @@ def run_search(
     fleet: Fleet,
     inputs: Inputs,
     timeout: float | None,
+    view: View | None = None,
     on_event: Callable[[Event], None] = lambda event: None,
     accept_new_numerics: bool = False,
 ) -> View:
@@ -66,6 +67,8 @@ def run_search(
     ----------
     timeout : float or None
         Seconds that a client may take for its task; None waits for every client.
+    view : View, optional
+        An empty one to fill, for whoever looks at it from another thread.
     on_event : callable
         Called with each entry of the journal, old ones first, and with each task that ended; on
         this thread.
@@ -79,9 +82,9 @@ def run_search(
     OtherNumerics
         It was begun where training gives other bits.
     """
-    recorder = Recorder(store, layout.journal, on_event)
+    view = View() if view is None else view
+    recorder = Recorder(store, layout.journal, view, on_event)
     recorder.replay()
-    view = recorder.view
     check_identity(search, view)
     if view.end is None:
         loop = _Loop(search, store, layout, recorder)
@@ -219,9 +222,11 @@ class _Loop:
                 case Evaluate():
                     answer = await self.player.evaluate(step.id, step.model)
                 case Decide():
-                    answer = await self.recorder.write(step.entry)
+                    await self.recorder.write(step.entry)
+                    answer = None
                 case AddRung():
-                    answer = await self._add(step)
+                    await self._add(step)
+                    answer = None
                 case _:
                     raise AssertionError(step)
 
@@ -276,7 +281,8 @@ class _Loop:
     def _groups(self) -> list[str]:
         """Names by the index of their width."""
         space = self.start.space
-        found = {group.choice: group.name for group in (*space.groups, *space.left_out)}
+        found = {group.choice: group.name for group in space.groups}
+        found |= {group.choice: group.name for group in space.left_out}
         return [found[index] for index in sorted(found)]
 
     async def _train(self, step: Train) -> Outcomes:

@@ -50,7 +50,7 @@ class NetAdaptSearch:
         ``strategy.netAdapt`` of the spec.
     """
 
-    phases = (CUT, PRE, POST)
+    phases: tuple[str, ...] = (CUT, PRE, POST)
 
     def __init__(self, settings: NetAdapt) -> None:
         self.settings = settings
@@ -175,9 +175,7 @@ def _train(
     return best
 
 
-def _group(
-    problem: Problem, iteration: int, phase: str, number: int, candidate: Candidate
-) -> int:
+def _group(problem: Problem, iteration: int, phase: str, number: int, candidate: Candidate) -> int:
     """Candidate b starts a phase on group (b + t) mod G; later groups are drawn."""
     group = candidate.index + iteration
     if number > 1:
@@ -200,6 +198,4 @@ def _nobody(outcomes: Mapping[str, Outcome]) -> Ending:
     reason = "TooManyFailedCandidates"
     if failure.reason == TrainingDiverged.reason:
         reason = failure.reason
-    return Ending(
-        reason, f"no candidate had a quorum; the last: {failure.message}", failed=True
-    )
+    return Ending(reason, f"no candidate had a quorum; the last: {failure.message}", failed=True)

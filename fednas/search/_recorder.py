@@ -26,12 +26,16 @@ class Recorder:
     store : Store
     prefix : str
         Of the journal.
+    view : View
+        Filled here.
     told : callable
         Called with each entry, old ones first.
     """
 
-    def __init__(self, store: Store, prefix: str, told: Callable[[Recorded], None]) -> None:
-        self.view = View()
+    def __init__(
+        self, store: Store, prefix: str, view: View, told: Callable[[Recorded], None]
+    ) -> None:
+        self.view = view
         self._journal = Journal(store, prefix)
         self._told = told
 

@@ -334,9 +334,7 @@ class View:
         """Device class -> the largest rung within its budget (unset: the search's target)."""
         _, target = search.spec.target.resource
         return {
-            device.name: select(
-                self.ladder, device.budget.resource[1] if device.budget else target
-            )
+            device.name: select(self.ladder, device.budget.resource[1] if device.budget else target)
             for device in search.spec.device_classes
         }
 

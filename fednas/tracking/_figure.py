@@ -140,7 +140,7 @@ def _draw_candidates(axes: Axes, view: View, unit: float) -> None:
 def _draw_ladder(axes: Axes, view: View, unit: float) -> None:
     assert view.start is not None
     macs = [rung.macs / unit for rung in view.ladder]
-    tested = "test" if view.start["testRows"] else "validation"
+    tested = "test" if view.start.tested else "validation"
     axes.plot(
         macs,
         [100 * rung.accuracy for rung in view.ladder],

@@ -50,7 +50,6 @@ __all__ = [
 ]
 
 KINDS: dict[str, Kind[Any]] = {
-    kind.name: kind
-    for kind in (ACCEPT, AGGREGATE, DERIVE, EVALUATE, INITIALISE, TRACE, TRAIN)
+    kind.name: kind for kind in (ACCEPT, AGGREGATE, DERIVE, EVALUATE, INITIALISE, TRACE, TRAIN)
 }
 """Every kind of work by name."""

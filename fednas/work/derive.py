@@ -24,9 +24,7 @@ def run(task: Task, params: Derive, source: Source) -> Work:
 
     space = Space.from_json(source.blob(task.inputs["space"]))
     vector = derive(space, params.parent, decode(source.blob(task.inputs["weights"])), params.child)
-    counted = count_macs(
-        build(params.child, vector), torch.zeros(1, *params.child.input_shape)
-    )
+    counted = count_macs(build(params.child, vector), torch.zeros(1, *params.child.input_shape))
     assert counted == space.macs(params.child.widths), (counted, params.child)
     return Work({"weights": encode(vector)})
 
