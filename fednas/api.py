@@ -343,7 +343,10 @@ def open_target(target: str | os.PathLike[str]) -> Result:
     if text.startswith("s3:"):
         from fednas.store import open_bucket
 
-        bucket, key = parse_s3(text.rstrip("/"))
+        try:
+            bucket, key = parse_s3(text.rstrip("/"))
+        except BadInput as error:
+            raise BadInput(f"target: {error}") from None
         search_id = key.rpartition("/")[2]
         if not search_id:
             raise BadInput(f"target: got {text}; must be s3://bucket/ladder/<searchID>")

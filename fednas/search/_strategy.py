@@ -11,8 +11,8 @@ and a search that is replayed takes every decision again, from the same values.
     yield from ask(AddRung(...))                # a network for the ladder
     return Ending(...)
 
-A strategy also says what the rest of the system shows of it - its phases, how many iterations it may
-take, how far it is - so that nothing outside knows one by name.
+A strategy also says what the rest of the system shows of it - its phases, how many iterations it
+may take, how far it is - so that nothing outside knows one by name.
 """
 
 from __future__ import annotations

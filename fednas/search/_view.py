@@ -1,7 +1,7 @@
 """A search as its journal tells it: ladder, decisions, ledger, progress.
 
-Everything that a person is shown, by the command line, the operator or MLflow, is this view. It is a
-fold: each entry is applied once, in constant time, and nothing is counted anew when it is read.
+Everything that a person is shown, by the command line, the operator or MLflow, is this view. It is
+a fold: each entry is applied once, in constant time, and nothing is counted anew when it is read.
 """
 
 from __future__ import annotations

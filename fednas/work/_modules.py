@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from fednas.models import Architecture, build, decode, load_vector
+from fednas.models import Architecture, decode
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +40,8 @@ class ModuleCache:
 
     def get(self, architecture: Architecture) -> nn.Module:
         """The module, with whatever weights it was left with, without gradients."""
+        from fednas.models import build
+
         key = architecture.key()
         if key not in self._modules:
             module = build(architecture)
@@ -58,6 +60,8 @@ _cache = ModuleCache(LIMIT)
 
 def loaded(architecture: Architecture, blob: bytes) -> nn.Module:
     """The network with these weights; this process's own until the next call."""
+    from fednas.models import load_vector
+
     module = _cache.get(architecture)
     load_vector(module, decode(blob))
     return module

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fednas.models import Architecture, build, decode, encode
+from fednas.models import Architecture, decode, encode
 from fednas.resources import count_macs
 from fednas.space import Space, derive
 from fednas.work._kind import Kind, Params, Source, Work
@@ -21,6 +21,8 @@ class Derive(Params):
 def run(task: Task, params: Derive, source: Source) -> Work:
     """Inputs weights and space; output weights. The child's MACs are counted, not only summed."""
     import torch
+
+    from fednas.models import build
 
     space = Space.from_json(source.blob(task.inputs["space"]))
     vector = derive(space, params.parent, decode(source.blob(task.inputs["weights"])), params.child)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fednas.models import Architecture, encode, to_vector
+from fednas.models import Architecture, encode
 from fednas.work._kind import Kind, Params, Source, Work
 from fednas.work._modules import loaded
 from fednas.work._task import Task
@@ -21,6 +21,7 @@ def run(task: Task, params: Evaluate, source: Source) -> Work:
 
     Then the network that was evaluated is an output.
     """
+    from fednas.models import to_vector
     from fednas.training import evaluate, recalibrate
 
     module = loaded(params.architecture, source.blob(task.inputs["weights"]))

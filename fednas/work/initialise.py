@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fednas.models import Architecture, encode, initialise
+from fednas.models import Architecture, encode
 from fednas.work._kind import Kind, Params, Source, Work
 from fednas.work._task import Task
 
@@ -17,6 +17,8 @@ class Initialise(Params):
 
 def run(task: Task, params: Initialise, source: Source) -> Work:
     """Output weights, drawn from the task's seed."""
+    from fednas.models import initialise
+
     return Work({"weights": encode(initialise(params.architecture, task.seed))})
 
 

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from fednas.errors import TrainingDiverged
-from fednas.models import Architecture, encode, to_vector
+from fednas.models import Architecture, encode
 from fednas.spec import InitialTraining, Sgd, Training
 from fednas.work._kind import Kind, Output, Params, Source, Work
 from fednas.work._modules import loaded
@@ -46,6 +46,7 @@ def trained_samples(samples: int, epochs: float, batch_size: int) -> int:
 
 def run(task: Task, params: Train, source: Source) -> Work:
     """Inputs weights, data shard; weight = samples of the shard."""
+    from fednas.models import to_vector
     from fednas.training import train
 
     module = loaded(params.architecture, source.blob(task.inputs["weights"]))

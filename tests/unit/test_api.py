@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,7 @@ from fednas.search import Rung, View
 from fednas.store import Blobs, FolderStore, Layout, canonical_json, digest_of
 from tests.unit.search.test_view import recorded, recorded_search
 from tests.unit.search.toy import DIGITS, search
+from tests.unit.tracking.conftest import write_journal
 
 LAYOUT = Layout()
 
@@ -23,8 +27,7 @@ LAYOUT = Layout()
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     store = FolderStore(tmp_path / "run")
-    for key, record in recorded().items():
-        store.put(f"journal/{key}.json", canonical_json(record.value))
+    write_journal(store.root)
     store.put("ladder/search.json", canonical_json(recorded_search().to_dict()))
     return tmp_path / "run"
 
@@ -34,9 +37,40 @@ def test_open_gives_ladder_decisions_and_ledger(folder: Path) -> None:
     assert result.search == recorded_search()
     assert [rung.rung for rung in result.ladder] == [0, 1, 2, 3]
     assert result.ladder[0].share == 1.0
-    assert result.decisions == result.view.decisions
     assert result.ledger.factors["total"] > 1
+    assert sum(c.macs for c in result.ledger.clients.of_clients().values()) == (
+        result.ledger.search.macs
+    )
     json.dumps(result.ledger.to_dict())
+
+
+def test_tables_are_data_frames_where_pandas_is_and_lists_of_dicts_elsewhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = fednas.open(folder)
+    rows = result.view.decisions
+    assert result.decisions.to_dict("records") == rows
+    assert len(result.rounds) == len(result.view.rounds)
+    assert set(result.clients.deviceClass) == {"phone", "hub"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert result.decisions == rows
+
+
+def test_best_and_selected_rungs_can_be_loaded(folder: Path) -> None:
+    result = fednas.open(folder)
+    assert result.best is not None
+    assert result.best.accuracy == max(rung.accuracy for rung in result.ladder)
+    assert isinstance(result.selected["hub"], LadderRung)
+    assert set(result.selected) == {"phone", "hub"}
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))]
+)
+def test_a_rung_can_be_copied_and_pickled(folder: Path, duplicate: Any) -> None:
+    rung = fednas.open(folder).ladder[1]
+    assert duplicate(rung) == rung
+    assert not hasattr(rung, "nonsense")
 
 
 def test_a_folder_is_named_for_its_search() -> None:
@@ -56,12 +90,14 @@ def rung_of(folder: Path, blob: bytes, kept: bytes | None = None) -> LadderRung:
     store = FolderStore(folder)
     if kept is not None:
         store.put("ladder/rung-01.safetensors", kept)
-    rung = Rung(1, 0.5, 0.5, 10, 10, 0.5, digest_of(blob), recorded_rung().architecture)
-    return LadderRung(rung, store, LAYOUT)
+    architecture = recorded_rung().architecture
+    return LadderRung(
+        1, 0.5, 0.5, 10, 10, 0.5, digest_of(blob), architecture, store, "ladder/rung-01.safetensors"
+    )
 
 
 def recorded_rung() -> Rung:
-    return View(recorded().values()).ladder[-1]
+    return View(recorded()).ladder[-1]
 
 
 def test_a_rung_loads_to_a_network_in_evaluation_mode(tmp_path: Path) -> None:
@@ -129,7 +165,7 @@ def test_data_of_a_cluster_need_a_local_copy(tmp_path: Path) -> None:
 )
 def test_start_weights_that_cannot_be_read_name_the_field(path: str, words: str) -> None:
     with pytest.raises(BadInput, match=r"spec\.model\.initial\.weights: ") as error:
-        local_weights(search(f"model.initial.weights={path}"))
+        local_weights(search(f"model.initial.weights={path}"), {"a": (1,)})
     assert words in str(error.value)
 
 

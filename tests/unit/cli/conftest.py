@@ -11,7 +11,8 @@ import pytest
 
 from fednas.cli import main
 from fednas.store import canonical_json
-from tests.unit.search.test_view import recorded, recorded_search
+from tests.unit.search.test_view import recorded_search
+from tests.unit.tracking.conftest import write_journal
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,7 @@ def fednas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 def run_folder(tmp_path: Path) -> Path:
     """A search that has ended."""
     folder = tmp_path / "runs" / "small"
-    for key, record in recorded().items():
-        path = folder / "journal" / f"{key}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(canonical_json(record.value))
+    write_journal(folder)
     (folder / "ladder").mkdir()
     spec = canonical_json(recorded_search().to_dict())
     (folder / "ladder" / "search.json").write_bytes(spec)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -82,8 +83,8 @@ def test_an_interrupted_run_says_how_to_go_on(
 def test_a_failed_search_is_an_error_with_its_reason(
     fednas: Command, run_folder: Path, spec_file: Path
 ) -> None:
-    end = {"version": 1, "reason": "QuorumMissed", "message": "nobody came", "failed": True}
-    (run_folder / "journal" / "zzz-end.json").write_text(json.dumps(end | {"rungs": 4}))
+    end = {"version": 2, "reason": "QuorumMissed", "message": "nobody came", "failed": True}
+    (run_folder / "journal" / "end.json").write_text(json.dumps(end | {"rungs": 4}))
     said = fednas("run", spec_file, "--tracking", "none")
     assert said.code == 1
     assert "QuorumMissed: nobody came" in said.err
@@ -93,21 +94,21 @@ def test_a_failed_search_is_an_error_with_its_reason(
     ("garbage", "code", "words"),
     [
         (b"{", 1, "StoreCorrupt"),
-        (b'{"version":1}', 1, "StoreCorrupt"),
-        (b'{"version":2}', 1, "has version 2; this fednas reads up to 1"),
+        (b'{"version":2}', 1, "StoreCorrupt"),
+        (b'{"version":3}', 1, "has version 3; this fednas reads 2"),
     ],
 )
 def test_a_damaged_journal_is_named_and_left_alone(
     fednas: Command, run_folder: Path, spec_file: Path, garbage: bytes, code: int, words: str
 ) -> None:
-    record = run_folder / "journal" / "001" / "rung.json"
+    record = run_folder / "journal" / "0001" / "rung.json"
     record.write_bytes(garbage)
     before = snapshot(run_folder / "journal")
     for arguments in (["run", spec_file, "--tracking", "none"], ["report", run_folder]):
         said = fednas(*arguments)
         assert said.code == code
         assert words in said.err
-        assert "001/rung.json" in said.err
+        assert "0001/rung" in said.err
     assert snapshot(run_folder / "journal") == before
 
 
@@ -123,7 +124,7 @@ def test_a_folder_that_cannot_be_written_is_bad_input(fednas: Command, spec_file
     ("change", "words"),
     [
         ("data.source=nowhere", "nowhere: no such folder; spec.data.source must be"),
-        ("data.source=empty", "empty: no train*.parquet there"),
+        ("data.source=empty", "empty: no train"),
         ("data.source=s3://bucket/set", "give a local copy with --data FOLDER"),
     ],
 )
@@ -145,3 +146,71 @@ def test_what_a_cluster_alone_needs_is_said_to_be_ignored(
     )
     assert said.code == 0
     assert "on this machine these are ignored: tracking" in said.err
+
+
+def test_a_folder_above_this_one_is_a_run_folder_too(
+    fednas: Command, run_folder: Path, spec_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = run_folder.parent / "below"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    assert fednas("run", spec_file, "--dir", "../small", "--tracking", "none").code == 0
+    assert fednas("report", "../small").code == 0
+
+
+def test_what_was_read_is_said_at_the_start(fednas: Command, spec_file: Path) -> None:
+    said = fednas(
+        "run", spec_file, "--dir", "new", "--tracking", "none", "--set", "training.batchSize=1"
+    )
+    assert "1437 training and 360 test rows of 1x8x8, 10 classes" in said.err
+
+
+def test_a_batch_that_batch_norm_cannot_train_on_is_refused(
+    fednas: Command, spec_file: Path
+) -> None:
+    said = fednas(
+        "run", spec_file, "--dir", "new", "--tracking", "none", "--set", "training.batchSize=1"
+    )
+    assert said.code == 2
+    assert "spec.training.batchSize: got 1; must be at least 2" in said.err
+    assert not Path("new/journal").exists()
+
+
+def test_the_result_is_shown_before_mlflow_is_waited_for_and_ctrl_c_skips(
+    fednas: Command, run_folder: Path, spec_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away:
+        hopeless, error, undelivered = False, "http://127.0.0.1:1 does not answer", 3
+
+        def finish(self, seconds: float) -> bool:
+            if seconds > 1:
+                raise KeyboardInterrupt
+            return False
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(api, "_tracker", lambda *_: Away())
+    said = fednas("run", spec_file)
+    assert said.code == 0
+    assert "small  Complete  4 models" in said.out
+    assert "waiting for MLflow (http://127.0.0.1:1 does not answer); Ctrl-C skips" in said.err
+
+
+def test_what_waiting_for_mlflow_cannot_mend_is_not_waited_for(
+    fednas: Command, run_folder: Path, spec_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deleted:
+        hopeless, error, undelivered = True, "experiment 'fednas' is deleted", 0
+        waits: ClassVar[list[float]] = []
+
+        def finish(self, seconds: float) -> bool:
+            self.waits.append(seconds)
+            return False
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(api, "_tracker", lambda *_: Deleted())
+    assert fednas("run", spec_file).code == 0
+    assert max(Deleted.waits) <= 1

@@ -1,29 +1,80 @@
-"""A journal that `fednas run examples/small.yaml` wrote, as one file."""
+"""A journal that `fednas run examples/small.yaml` wrote, as one file, and its tables of updates."""
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from fednas.search import View
-from fednas.store import Record
+from fednas.search import Recorded, View, parse
+from fednas.spec import API_VERSION, KIND, FederatedSearch, load_spec
+from fednas.store import Layout, canonical_json
 
-RECORDED = Path(__file__).parent / "journal.json"
+HERE = Path(__file__).parent
+VERSION = 2
+"""Of the records, as `fednas.store.Journal` writes it."""
 
 
-def recorded() -> dict[str, Record]:
-    """Its records by key."""
-    read = json.loads(RECORDED.read_text())
-    return {key: Record(key, entry["value"], entry["time"]) for key, entry in read.items()}
+@cache
+def _recorded() -> tuple[Recorded, ...]:
+    read = json.loads((HERE / "journal.json").read_text())
+    found = [Recorded(parse(key, one["value"]), one["time"]) for key, one in read.items()]
+    phases = tuple(read["start"]["value"]["phases"])
+    return tuple(sorted(found, key=lambda one: (one.entry.order(phases), one.time, one.entry.key)))
+
+
+def recorded() -> list[Recorded]:
+    """Its entries, in the order of the story."""
+    return list(_recorded())
+
+
+def recorded_search() -> FederatedSearch:
+    """The search that it is of."""
+    start = View(recorded()).start
+    assert start is not None
+    return load_spec(
+        {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": start.name},
+            "spec": start.spec,
+        }
+    )
+
+
+@cache
+def updates() -> dict[str, bytes]:
+    """Its tables of updates by their sha256."""
+    read = json.loads((HERE / "updates.json").read_text())
+    return {digest: base64.b64decode(blob) for digest, blob in read.items()}
+
+
+def write_journal(folder: Path) -> None:
+    """The journal and its tables, as they lay in the run folder, times included."""
+    for one in recorded():
+        file = folder / Layout().journal / f"{one.entry.key}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(canonical_json({"version": VERSION, **one.entry.value()}))
+        os.utime(file, (one.time, one.time))
+    write_updates(folder)
+
+
+def write_updates(folder: Path) -> None:
+    """The tables alone."""
+    (folder / Layout().updates).mkdir(parents=True, exist_ok=True)
+    for digest, blob in updates().items():
+        (folder / Layout().updates / digest).write_bytes(blob)
 
 
 @pytest.fixture
-def records() -> dict[str, Record]:
+def entries() -> list[Recorded]:
     return recorded()
 
 
 @pytest.fixture
-def view(records: dict[str, Record]) -> View:
-    return View(records.values())
+def view(entries: list[Recorded]) -> View:
+    return View(entries)
