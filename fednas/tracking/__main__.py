@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fednas.errors import FednasError
-from fednas.store import Journal, Store
-from fednas.tracking._store import open_store
+from fednas.store import Blobs, Journal, Store
+from fednas.tracking._store import Hopeless, open_store
 
 if TYPE_CHECKING:
     from fednas.tracking._exporter import Exporter
@@ -26,8 +26,8 @@ LONGEST_WAIT = 30.0
 LAST_WORDS = 8.0
 """Seconds that the process may take to leave."""
 
-NOT_INSTALLED = 3
-"""Exit code when there is no MLflow to export with."""
+HOPELESS = 3
+"""Exit code when waiting mends nothing: no MLflow is installed, or only the user can mend it."""
 
 
 def main() -> int:
@@ -44,7 +44,10 @@ def main() -> int:
         _export(exporter, closing, config["poll"])
     except ImportError as error:
         _say({"error": f"{error}; pip install 'fednas[train,tracking]'"})
-        return NOT_INSTALLED
+        return HOPELESS
+    except Hopeless as error:
+        _say({"error": str(error)})
+        return HOPELESS
     return 0
 
 
@@ -53,7 +56,8 @@ def _make(config: dict[str, Any], store: Store) -> Exporter:
     from fednas.tracking._run import SearchRun
 
     run = SearchRun(config["uri"], config["experiment"], config["name"], config["searchID"])
-    return Exporter(Journal(store, config["journal"]), run, report=_report)
+    journal, tables = Journal(store, config["journal"]), Blobs(store, config["updates"])
+    return Exporter(journal, tables, run, report=_report)
 
 
 def _export(exporter: Exporter, closing: threading.Event, poll: float) -> None:
@@ -74,14 +78,15 @@ def _export(exporter: Exporter, closing: threading.Event, poll: float) -> None:
 def _attempt(exporter: Exporter, last: bool) -> str | None:
     """One step; what went wrong, in one line."""
     try:
-        settled = exporter.read()
+        exporter.read()
         if last and exporter.run.run_id is None:
             return None  # too late to begin with MLflow
-        exporter.step(settled)
+        exporter.step()
         if last:
-            exporter.step(exporter.read())
+            exporter.read()
+            exporter.step()
             exporter.interrupt()
-    except ImportError:
+    except (ImportError, Hopeless):
         raise
     except Exception as error:  # whatever a client library raises for a dead server
         exporter.run.disconnect()

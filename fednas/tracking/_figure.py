@@ -199,7 +199,7 @@ def _budgets(search: FederatedSearch) -> dict[float, list[str]]:
     names: dict[float, list[str]] = {}
     for device in search.spec.device_classes:
         if device.budget is not None:
-            names.setdefault(device.budget.macs.share, []).append(device.name)
+            names.setdefault(device.budget.resource[1], []).append(device.name)
     return names
 
 

@@ -1,8 +1,8 @@
-"""The metrics of a search, as a pure function of its journal.
+"""The metrics of a search, as a fold over its journal.
 
 There are two clocks. Metrics over *rounds* have as their step the global round: how many rounds of
 training the search has seen, candidates in parallel counting once. Metrics over the *ladder* have
-the rung as their step. A metric has one value per step, and its time is that of the record it
+the rung as their step. A metric has one value per step, and its time is that of the entry it
 comes from, so exporting twice gives the same points.
 
 ==============================  =====  =========================================================
@@ -16,21 +16,23 @@ comes from, so exporting twice gives the same points.
 ``width/<layer>``               rung   filters left
 ``accuracy``                    rung   of the rung; also ``validation_accuracy``
 ``macs``, ``share``, ``params`` rung   of the rung; ``share`` is that of the start's MACs
+``cost/...``                    rung   what the clients have paid up to it, all together
 ==============================  =====  =========================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from fednas.store import Record
+from fednas.federation import RoundId
+from fednas.search import Added, Closed, Dropped, Generated, Recorded, Scored, View
 
-__all__ = ["Point", "accuracy", "kind_of", "points"]
+__all__ = ["Point", "Points"]
 
-Phase = tuple[int, str]
-_ORDER = ("initial", "cut", "pre", "post")
+Place = tuple[int, str, int]
+"""A round of all its candidates: iteration, phase, number."""
 
 
 @dataclass(frozen=True)
@@ -43,133 +45,126 @@ class Point:
     time: float
 
 
-def kind_of(record: Record) -> str:
-    """What a record decides: ``start``, ``generated``, ``aggregated``, ``dropped``, ..."""
-    return record.key.rpartition("/")[2].rpartition("-")[2]
+@dataclass
+class _Round:
+    """What is known of a round of training; whole once an entry of a later place comes."""
+
+    step: int
+    scores: list[float] = field(default_factory=list)
+    closed: list[Closed] = field(default_factory=list)
+    time: float = 0.0
 
 
-def accuracy(value: Mapping[str, Any]) -> float:
-    """Share of correct predictions of an evaluation; 0 of nothing."""
-    return float(value["correct"]) / max(1, int(value["total"]))
+class Points:
+    """Gives the points of each entry; apply entries in the order of the story."""
+
+    def __init__(self) -> None:
+        self._place: Place | None = None
+        self._round: _Round | None = None
+        self._rounds = 0
+        self._layers: dict[str, str] = {}
+
+    def apply(self, recorded: Recorded, view: View) -> list[Point]:
+        """The points that an entry gives.
+
+        Parameters
+        ----------
+        recorded : Recorded
+        view : View
+            To which it, and nothing after it, was applied.
+        """
+        entry, time = recorded.entry, recorded.time
+        found: list[Point] = []
+        match entry:
+            case Closed() | Scored():
+                found += self._enter(entry.id)
+                found += self._of_round(entry, time, view)
+            case Generated():
+                found += self._leave()
+                self._layers = {c.name: "+".join(c.changes) for c in entry.candidates}
+            case Dropped():
+                found += self._leave()
+                for row in entry.ranking:
+                    key = f"kept/{self._layers[row.candidate]}"
+                    found.append(Point(key, float(row.kept), entry.id.iteration, time))
+            case Added():
+                found += self._leave()
+                found += _of_rung(time, view)
+            case _:
+                found += self._leave()
+        return found
+
+    def _enter(self, id: RoundId) -> list[Point]:
+        """A round begins where the first of its candidates is heard of."""
+        place = id.iteration, id.phase, id.number
+        if place == self._place:
+            return []
+        left = self._leave()
+        self._place = place
+        if id.number:
+            self._rounds += 1
+        if id.number or not id.iteration:
+            self._round = _Round(self._rounds)
+        return left
+
+    def _leave(self) -> list[Point]:
+        """The round that went before is whole."""
+        whole, self._round, self._place = self._round, None, None
+        return [] if whole is None else list(_of_all(whole))
+
+    def _of_round(self, entry: Closed | Scored, time: float, view: View) -> Iterator[Point]:
+        if self._round is not None and isinstance(entry, Closed):
+            self._round.closed.append(entry)
+        if isinstance(entry, Closed):
+            return
+        score = view.objective.score(entry.sums)
+        if self._round is not None:
+            self._round.scores.append(score)
+            self._round.time = max(self._round.time, time)
+        if entry.id.iteration:
+            name = "candidate" if entry.id.number else "untrained"
+            layer = self._layers.get(entry.id.subject, entry.id.subject)
+            yield Point(f"{name}/{layer}", score, self._rounds, time)
 
 
-def points(records: Mapping[str, Record], settled: Collection[str]) -> Iterator[Point]:
-    """Every metric that ``records`` hold so far, apart from cost.
-
-    Parameters
-    ----------
-    records : mapping of str to Record
-    settled : collection of str
-        Keys of the records that may give points. A point can depend on other records written
-        before its own; listing a store is not atomic, so a record counts as settled only when
-        the journal was read once more after it was seen.
-    """
-    rounds = _Rounds(records)
-    for key in sorted(settled):
-        record = records[key]
-        match kind_of(record):
-            case "aggregated":
-                yield from _of_aggregate(record, rounds)
-            case "dropped":
-                yield from _of_drop(record, rounds)
-                yield from _of_phase((record.value["iteration"], "pre"), rounds)
-            case "winner":
-                yield from _of_phase((record.value["iteration"], "post"), rounds)
-            case "rung":
-                yield from _of_rung(record, records["000-start"])
-
-
-class _Rounds:
-    """The records of each phase by round, and the global round at which each phase began."""
-
-    def __init__(self, records: Mapping[str, Record]) -> None:
-        self.aggregated: dict[Phase, dict[int, list[Record]]] = {}
-        self.closed: dict[Phase, dict[int, list[Record]]] = {}
-        self.layers: dict[tuple[int, str], str] = {}
-        for key in sorted(records):
-            record = records[key]
-            match kind_of(record):
-                case "aggregated":
-                    self._file(self.aggregated, record)
-                case "closed":
-                    self._file(self.closed, record)
-                case "generated":
-                    for candidate in record.value["candidates"]:
-                        name = record.value["iteration"], candidate["candidate"]
-                        self.layers[name] = candidate["layer"]
-        self._before: dict[Phase, int] = {}
-        over = 0
-        for phase in sorted(
-            self.aggregated.keys() | self.closed.keys(),
-            key=lambda phase: (phase[0], _ORDER.index(phase[1])),
-        ):
-            self._before[phase] = over
-            over += max([*self.aggregated.get(phase, {}), *self.closed.get(phase, {})])
-
-    def step(self, record: Record) -> int:
-        return self._before[_phase(record)] + int(record.value["round"])
-
-    def layer(self, iteration: int, candidate: str) -> str:
-        return self.layers[iteration, candidate]
-
-    @staticmethod
-    def _file(where: dict[Phase, dict[int, list[Record]]], record: Record) -> None:
-        where.setdefault(_phase(record), {}).setdefault(record.value["round"], []).append(record)
-
-
-def _phase(record: Record) -> Phase:
-    return record.value.get("iteration", 0), record.value.get("phase", "initial")
-
-
-def _of_aggregate(record: Record, rounds: _Rounds) -> Iterator[Point]:
-    iteration, phase = _phase(record)
-    if phase == "initial":
-        yield from _of_round((iteration, phase), record.value["round"], rounds)
+def _of_all(whole: _Round) -> Iterator[Point]:
+    """Over all candidates of a round."""
+    step, time, scores, closed = whole.step, whole.time, whole.scores, whole.closed
+    if not scores:
         return
-    name = "untrained" if phase == "cut" else "candidate"
-    layer = rounds.layer(iteration, record.value["candidate"])
-    yield Point(f"{name}/{layer}", accuracy(record.value), rounds.step(record), record.time)
+    yield Point("round/accuracy_best", max(scores), step, time)
+    yield Point("round/accuracy_mean", sum(scores) / len(scores), step, time)
+    yield Point("round/candidates", len(scores), step, time)
+    yield Point("round/clients", sum(one.totals.clients for one in closed), step, time)
+    yield Point("round/clients_missing", sum(len(one.missing) for one in closed), step, time)
+    sums: dict[str, float] = defaultdict(float)
+    samples: dict[str, int] = defaultdict(int)
+    for one in closed:
+        for name, mean in one.metrics.items():
+            sums[name] += mean * one.totals.trained
+            samples[name] += one.totals.trained
+    for name in sorted(sums):
+        yield Point(f"round/{name}", sums[name] / samples[name], step, time)
 
 
-def _of_phase(phase: Phase, rounds: _Rounds) -> Iterator[Point]:
-    """Over all candidates, per round; known once the phase is over."""
-    for number in sorted(rounds.aggregated.get(phase, {})):
-        yield from _of_round(phase, number, rounds)
-
-
-def _of_round(phase: Phase, number: int, rounds: _Rounds) -> Iterator[Point]:
-    aggregated = rounds.aggregated[phase][number]
-    closed = rounds.closed.get(phase, {}).get(number, [])
-    step, time = rounds.step(aggregated[0]), max(record.time for record in aggregated)
-    accuracies = [accuracy(record.value) for record in aggregated]
-    updates = [update for record in closed for update in record.value["updates"]]
-    missing = sum(len(record.value["missing"]) for record in closed)
-    yield Point("round/accuracy_best", max(accuracies), step, time)
-    yield Point("round/accuracy_mean", sum(accuracies) / len(accuracies), step, time)
-    yield Point("round/candidates", len(accuracies), step, time)
-    yield Point("round/clients", len(updates), step, time)
-    yield Point("round/clients_missing", missing, step, time)
-    samples = sum(update["trainedSamples"] for update in updates)
-    if samples:
-        loss = sum(update["loss"] * update["trainedSamples"] for update in updates) / samples
-        yield Point("round/loss", loss, step, time)
-
-
-def _of_drop(record: Record, rounds: _Rounds) -> Iterator[Point]:
-    iteration = record.value["iteration"]
-    for row in record.value["ranking"]:
-        layer = rounds.layer(iteration, row["candidate"])
-        yield Point(f"kept/{layer}", float(row["kept"]), iteration, record.time)
-
-
-def _of_rung(record: Record, start: Record) -> Iterator[Point]:
-    value, step, time = record.value, record.value["rung"], record.time
-    validation = {"correct": value["validationCorrect"], "total": value["validationTotal"]}
-    yield Point("accuracy", accuracy(value), step, time)
-    yield Point("validation_accuracy", accuracy(validation), step, time)
-    yield Point("macs", value["macs"], step, time)
-    yield Point("share", value["macs"] / start.value["macs"], step, time)
-    yield Point("params", value["params"], step, time)
-    widths = value["architecture"]["choices"]["widths"]
-    for layer, width in zip(start.value["layers"], widths, strict=True):
-        yield Point(f"width/{layer['name']}", width, step, time)
+def _of_rung(time: float, view: View) -> Iterator[Point]:
+    """Of the last rung, and of what it took to get there."""
+    assert view.start is not None, "a rung follows a start"
+    rung, ledger = view.ladder[-1], view.ledger
+    values = {
+        "accuracy": rung.accuracy,
+        "validation_accuracy": rung.validation_accuracy,
+        "macs": rung.macs,
+        "share": rung.share,
+        "params": rung.params,
+        "cost/client_gmacs": ledger.search.macs / 1e9,
+        "cost/client_mb": (ledger.search.bytes_down + ledger.search.bytes_up) / 1e6,
+        "cost/client_rounds": ledger.search.client_rounds,
+        "cost/initial_gmacs": ledger.initial.macs / 1e9,
+    }
+    for layer, width in zip(view.start.layers, rung.architecture.widths, strict=True):
+        values[f"width/{layer.name}"] = width
+    if ledger.factors:
+        values["cost/times_cheaper"] = ledger.factors["total"]
+    for key, value in values.items():
+        yield Point(key, value, rung.rung, time)

@@ -16,9 +16,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
-from fednas.errors import FednasError
 from fednas.store import digest_of
 from fednas.tracking._points import Point
+from fednas.tracking._store import Hopeless
 
 __all__ = ["SEARCH_ID", "SearchRun"]
 
@@ -27,6 +27,10 @@ SEARCH_ID = "fednas.searchID"
 
 _TABLES = "mlflow.loggedArtifacts"  # the tag that mlflow.log_table writes and the UI reads
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI guesses, and wrongly
+_HOPELESS = {
+    "unsupported URI": "MLflow knows no such kind of server",
+    "file is not a database": "is no database",
+}
 _METRICS_PER_BATCH = 500
 _PARAMS_PER_BATCH = 100
 
@@ -57,7 +61,13 @@ class SearchRun:
     @property
     def client(self) -> MlflowClient:
         if self._client is None:
-            self._client = MlflowClient(self._uri)
+            try:
+                self._client = MlflowClient(self._uri)
+            except Exception as error:  # MLflow's own, or its database's
+                for said, what in _HOPELESS.items():
+                    if said in str(error):
+                        raise Hopeless(f"{self._uri}: {what}") from None
+                raise
         return self._client
 
     def has(self, point: Point) -> bool:
@@ -159,7 +169,7 @@ class SearchRun:
                 if found is None:
                     raise
         if found.lifecycle_stage != "active":
-            raise FednasError(
+            raise Hopeless(
                 f"experiment {self._experiment!r} is deleted in MLflow: restore it there, or name "
                 "another in tracking.experiment"
             )

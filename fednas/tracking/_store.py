@@ -6,15 +6,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fednas.errors import FednasError
 from fednas.store import FolderStore, Store
 
 if TYPE_CHECKING:
     from fednas.store import MinioConfig
 
-__all__ = ["open_store", "store_message"]
+__all__ = ["Hopeless", "open_store", "store_message"]
 
 PATIENCE = 5.0
 """Seconds of asking an S3 server that is down, before the exporter says so and waits."""
+
+
+class Hopeless(FednasError):
+    """What waiting cannot mend: only the user can."""
+
+    reason = "TrackingRefused"
 
 
 def store_message(store: Path | MinioConfig) -> dict[str, Any]:

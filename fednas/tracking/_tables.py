@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fednas._version import __version__
-from fednas.search import View
+from fednas.search import Ended, Started, View
 from fednas.spec import API_VERSION, KIND, FederatedSearch, identity_digest, load_spec
 from fednas.tracking._figure import figure
 
@@ -38,46 +39,48 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
         yield path, value if isinstance(value, str) else json.dumps(value)
 
 
-def start_tags(start: Mapping[str, Any]) -> dict[str, str]:
-    """Tags from the journal's first record."""
+def start_tags(start: Started) -> dict[str, str]:
+    """Tags from the journal's first entry."""
     return {
         "fednas.version": __version__,
         "fednas.specDigest": identity_digest(search_of(start)),
-        "fednas.numerics": json.dumps(start["numerics"], sort_keys=True),
+        "fednas.numerics": json.dumps(start.numerics, sort_keys=True),
         "mlflow.source.name": "fednas",
         "mlflow.note.content": description(start, None),
     }
 
 
-def description(start: Mapping[str, Any], end: Mapping[str, Any] | None) -> str:
+def description(start: Started, end: Ended | None) -> str:
     """Markdown that heads the run's page."""
-    spec = start["spec"]
-    classes: dict[str, int] = {}
-    for client in start["clients"].values():
-        classes[client["deviceClass"]] = classes.get(client["deviceClass"], 0) + 1
+    search = search_of(start)
+    classes = Counter(client.device_class for client in start.clients.values())
     who = ", ".join(f"{count} {name}" for name, count in classes.items())
+    resource, share = search.spec.target.resource
     text = (
-        f"Federated search **{start['name']}**: {spec['model']['name']} on "
-        f"{spec['data']['source']}, clients: {who}; down to {spec['target']['macs']['share']} of "
-        f"{start['macs'] / 1e6:.1f} MMAC.\n\n"
+        f"Federated search **{start.name}**: {search.spec.model.name} on "
+        f"{search.spec.data.source}, clients: {who}; down to {share} of "
+        f"{start.costs[resource] / 1e6:.1f} {_UNITS[resource]}.\n\n"
         "Every candidate's fate: `decisions.json`. Every round: `rounds.json`. "
         "The networks: `ladder.json`. What it cost the clients: `ledger.json`."
     )
     if end is not None:
-        text += f"\n\n**{end['reason']}**: {end['message']}"
+        text += f"\n\n**{end.reason}**: {end.message}"
     return text
 
 
-def search_of(start: Mapping[str, Any]) -> FederatedSearch:
-    """The search that a journal's first record tells of."""
+def search_of(start: Started) -> FederatedSearch:
+    """The search that a journal's first entry tells of."""
     return load_spec(
         {
             "apiVersion": API_VERSION,
             "kind": KIND,
-            "metadata": {"name": start["name"]},
-            "spec": start["spec"],
+            "metadata": {"name": start.name},
+            "spec": start.spec,
         }
     )
+
+
+_UNITS = {"macs": "MMAC", "params": "M parameters"}
 
 
 def files(view: View) -> tuple[dict[str, bytes], list[str]]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tracker"]
 
-_NOT_INSTALLED = 3
+_HOPELESS = 3
 _LONGEST_WAIT = 60.0
 _SQLITE = "sqlite:///"
 
@@ -59,6 +59,8 @@ class Tracker:
         MLflow's, once the run exists.
     error : str or None
         Why the last attempt failed, in one line.
+    hopeless : bool
+        Waiting mends nothing: no MLflow is installed, or only the user can mend what `error` says.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Tracker:
             {
                 "store": store_message(store),
                 "journal": layout.journal,
+                "updates": layout.updates,
                 "uri": _absolute(uri),
                 "experiment": experiment,
                 "name": name,
@@ -89,7 +92,7 @@ class Tracker:
         )
         self._closing = threading.Event()
         self._finished = False
-        self._hopeless = False
+        self.hopeless = False
         self._over = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
@@ -106,9 +109,9 @@ class Tracker:
     def undelivered(self) -> int:
         """`pending`, but at least 1 until the end of the search is in MLflow.
 
-        0 also where nothing ever will be, since no MLflow is installed; `error` says so.
+        0 also where nothing ever will be; `error` says why.
         """
-        return 0 if self._finished or self._hopeless else max(1, self.pending)
+        return 0 if self._finished or self.hopeless else max(1, self.pending)
 
     def finish(self, timeout: float) -> bool:
         """Wait until the end of the search is in MLflow; whether it is.
@@ -153,8 +156,8 @@ class Tracker:
             with suppress(BrokenPipeError), process:
                 self._listen(process.stdout)
             code = process.wait()
-            self._hopeless = code == _NOT_INSTALLED
-            if self._finished or self._hopeless:
+            self.hopeless = code == _HOPELESS
+            if self._finished or self.hopeless:
                 break
             self.error = f"the exporter died with exit code {code}; it is started again"
             if self._closing.wait(wait):
