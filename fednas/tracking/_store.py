@@ -21,8 +21,6 @@ PATIENCE = 5.0
 class Hopeless(FednasError):
     """What waiting cannot mend: only the user can."""
 
-    reason = "TrackingRefused"
-
 
 def store_message(store: Path | MinioConfig) -> dict[str, Any]:
     """What `open_store` needs; holds the credentials of a bucket."""

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from fednas.search import View
-from fednas.store import FolderStore, Journal, Layout, MinioConfig, Record, Store
+from fednas.search import Recorded, View
+from fednas.store import Blobs, FolderStore, Journal, Layout, MinioConfig, Store
 from fednas.tracking import Tracker
-from fednas.tracking._points import points
+from fednas.tracking._points import Points
 from tests.servers import Mlflow, free_port
-from tests.unit.tracking.conftest import recorded
+from tests.unit.tracking.conftest import recorded, updates
 
 mlflow_library = pytest.importorskip("mlflow")
 from mlflow import MlflowClient  # noqa: E402
@@ -27,14 +27,17 @@ from mlflow.entities import Run  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow's own are not ours to mend
 
 PATIENCE = 300.0  # MLflow imports slowly on a machine that has other work
-ORDER = sorted(recorded().values(), key=lambda record: (record.time, record.key))
+ORDER = recorded()
 
 
-def write(store: Store, records: list[Record], prefix: str = "journal/") -> Journal:
-    journal = Journal(store, prefix)
-    for record in records:
-        journal.record(record.key, record.value)
-    return journal
+def write(store: Store, entries: list[Recorded], layout: Layout | None = None) -> None:
+    """As a search would: the tables of its rounds, and these entries."""
+    layout = layout or Layout()
+    for blob in updates().values():
+        Blobs(store, layout.updates).put(blob)
+    journal = Journal(store, layout.journal)
+    for one in entries:
+        journal.record(one.entry.key, one.entry.value())
 
 
 def until(what: Callable[[], bool], seconds: float = PATIENCE) -> None:
@@ -60,21 +63,20 @@ def run_of(uri: str, search_id: str) -> Run:
     return run
 
 
-def assert_complete(uri: str, search_id: str, journal: Journal) -> Run:
+def assert_complete(uri: str, search_id: str) -> Run:
     """Every metric of the journal is in MLflow, once, and no other."""
-    journal.refresh()
     run, client = run_of(uri, search_id), MlflowClient(uri)
     expected: dict[str, dict[int, float]] = {}
-    for point in points(journal.records, journal.records):
-        expected.setdefault(point.key, {})[point.step] = point.value
-    assert expected.keys() == {key for key in run.data.metrics if not key.startswith("cost/")}
+    view, points = View(), Points()
+    for one in ORDER:
+        view.apply(one)
+        for point in points.apply(one, view):
+            expected.setdefault(point.key, {})[point.step] = point.value
+    assert expected.keys() == set(run.data.metrics)
     for key, values in expected.items():
         history = client.get_metric_history(run.info.run_id, key)
         assert sorted(metric.step for metric in history) == sorted(values), key
         assert {metric.step: metric.value for metric in history} == pytest.approx(values)
-    for key in ("cost/client_gmacs", "cost/client_mb", "cost/client_rounds"):
-        history = client.get_metric_history(run.info.run_id, key)
-        assert [metric.step for metric in history] == [0, 1, 2, 3], key
     assert run.info.status == "FINISHED"
     return run
 
@@ -88,24 +90,25 @@ def own_server(tmp_path: Path) -> Iterator[Mlflow]:
 
 
 def test_a_search_is_one_run_with_every_metric_once(mlflow: Mlflow, tmp_path: Path) -> None:
-    journal = write(FolderStore(tmp_path), ORDER)
+    write(FolderStore(tmp_path), ORDER)
     with track(tmp_path, mlflow.uri, "once") as tracker:
         assert tracker.finish(PATIENCE), tracker.error
         assert (tracker.pending, tracker.error) == (0, None)
-    run = assert_complete(mlflow.uri, "once", journal)
+    run = assert_complete(mlflow.uri, "once")
     assert run.info.run_id == tracker.run_id
     assert run.data.params["strategy.netAdapt.earlyDrop.topK.keep"] == "2"
     assert run.data.tags["fednas.reason"] == "Completed"
 
     with track(tmp_path, mlflow.uri, "once") as again:
         assert again.finish(PATIENCE), again.error
-    assert assert_complete(mlflow.uri, "once", journal).info.run_id == run.info.run_id
+    assert assert_complete(mlflow.uri, "once").info.run_id == run.info.run_id
 
 
 def test_every_round_and_every_dropped_candidate_is_found_by_query(
     mlflow: Mlflow, tmp_path: Path
 ) -> None:
-    view = View(write(FolderStore(tmp_path), ORDER).records.values())
+    view = View(ORDER)
+    write(FolderStore(tmp_path), ORDER)
     with track(tmp_path, mlflow.uri, "query") as tracker:
         assert tracker.finish(PATIENCE), tracker.error
     run = run_of(mlflow.uri, "query")
@@ -151,10 +154,10 @@ def test_kills_of_the_exporter_and_of_the_server_lose_and_double_nothing(
         own_server.stop(signal.SIGKILL)
         until(lambda: tracker.pending > 0)
         kill_exporter()
-        journal = write(FolderStore(folder), parts[3])
+        write(FolderStore(folder), parts[3])
         own_server.start()
         assert tracker.finish(PATIENCE), tracker.error
-    assert_complete(own_server.uri, "kills", journal)
+    assert_complete(own_server.uri, "kills")
 
 
 def test_a_server_that_never_answers_delays_nobody(tmp_path: Path) -> None:
@@ -180,10 +183,10 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path: Path) -> None:
     with track(folder, uri, "pause") as tracker:
         until(lambda: tracker.run_id is not None and tracker.pending == 0)
     assert run_of(uri, "pause").info.status == "KILLED"
-    journal = write(FolderStore(folder), ORDER)
+    write(FolderStore(folder), ORDER)
     with track(folder, uri, "pause") as tracker:
         assert tracker.finish(PATIENCE), tracker.error
-    run = assert_complete(uri, "pause", journal)
+    run = assert_complete(uri, "pause")
     assert Path(run.info.artifact_uri).is_relative_to(tmp_path / "mlartifacts")
     assert {path.name for path in tmp_path.iterdir()} == {"mlartifacts", "mlflow.db", "search"}
 
@@ -194,6 +197,7 @@ def test_it_leaves_when_its_parent_is_gone(tmp_path: Path) -> None:
     config = {
         "store": {"folder": str(tmp_path / "search")},
         "journal": "journal/",
+        "updates": "journal/updates/",
         "uri": f"sqlite:///{tmp_path / 'mlflow.db'}",
         "experiment": "tests",
         "name": "small",
@@ -220,19 +224,51 @@ def test_a_journal_in_a_bucket_is_read_with_the_buckets_credentials(
     bucket: MinioConfig, tmp_path: Path
 ) -> None:
     layout, uri = Layout("abc"), f"sqlite:///{tmp_path / 'mlflow.db'}"
-    journal = write(bucket.open(), ORDER, layout.journal)
+    write(bucket.open(), ORDER, layout)
     with track(bucket, uri, "bucket", layout) as tracker:
         assert tracker.finish(PATIENCE), tracker.error
-    assert_complete(uri, "bucket", journal)
+    assert_complete(uri, "bucket")
 
 
 def test_a_second_run_that_was_created_late_is_removed(tmp_path: Path) -> None:
     uri, folder = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "search"
-    journal = write(FolderStore(folder), ORDER)
+    write(FolderStore(folder), ORDER)
     client = MlflowClient(uri)
     experiment = client.create_experiment("tests", str(tmp_path / "mlartifacts"))
     for _ in range(2):
         client.create_run(experiment, tags={"fednas.searchID": "twice"})
     with track(folder, uri, "twice") as tracker:
         assert tracker.finish(PATIENCE), tracker.error
-    assert_complete(uri, "twice", journal)
+    assert_complete(uri, "twice")
+
+
+def test_an_experiment_that_was_deleted_is_not_waited_for(mlflow: Mlflow, tmp_path: Path) -> None:
+    client = MlflowClient(mlflow.uri)
+    client.delete_experiment(client.create_experiment("deleted"))
+    write(FolderStore(tmp_path), ORDER)
+    with Tracker(tmp_path, Layout(), mlflow.uri, "deleted", "small", "x", poll=0.2) as tracker:
+        assert not tracker.finish(PATIENCE)
+        assert tracker.hopeless
+        assert tracker.undelivered == 0
+        assert "experiment 'deleted' is deleted in MLflow" in str(tracker.error)
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [("foo://bar", "no such kind of server"), ("sqlite:///{tmp}/not.db", "is no database")],
+)
+def test_what_is_no_tracking_server_is_not_waited_for(tmp_path: Path, uri: str, words: str) -> None:
+    (tmp_path / "not.db").write_bytes(b"garbage " * 1000)
+    write(FolderStore(tmp_path / "search"), ORDER)
+    with track(tmp_path / "search", uri.format(tmp=tmp_path), "x") as tracker:
+        assert not tracker.finish(PATIENCE)
+        assert tracker.hopeless
+        assert words in str(tracker.error)
+
+
+def test_a_server_that_is_away_is_named_soon(tmp_path: Path) -> None:
+    write(FolderStore(tmp_path), ORDER)
+    with track(tmp_path, "http://127.0.0.1:1", "away") as tracker:
+        until(lambda: tracker.error is not None)
+        assert "127.0.0.1" in str(tracker.error)
+        assert not tracker.hopeless

@@ -11,7 +11,7 @@ import pytest
 
 from fednas.cli import main
 from fednas.store import canonical_json
-from tests.unit.search.test_view import recorded_search
+from tests.unit.tracking.conftest import recorded_search
 from tests.unit.tracking.conftest import write_journal
 
 

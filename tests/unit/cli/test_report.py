@@ -7,7 +7,7 @@ import pytest
 
 from fednas.search import View
 from tests.unit.cli.conftest import Command
-from tests.unit.search.test_view import recorded
+from tests.unit.tracking.conftest import recorded
 
 
 def test_json_holds_ladder_decisions_and_ledger(fednas: Command, run_folder: Path) -> None:

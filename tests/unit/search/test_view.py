@@ -2,111 +2,125 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from pathlib import Path
-
 import pytest
 
 from fednas.errors import Corrupt
-from fednas.search import View, select, status_of
-from fednas.spec import FederatedSearch, load_spec
-from fednas.store import Record, canonical_json
+from fednas.federation import RoundId
+from fednas.search import (
+    Added,
+    Closed,
+    Dropped,
+    Generated,
+    Recorded,
+    Scored,
+    View,
+    Won,
+    select,
+    status_of,
+)
+from fednas.store import canonical_json
+from tests.unit.tracking.conftest import recorded, recorded_search
 
 
-@cache
-def _read() -> dict[str, Record]:
-    file = Path(__file__).parents[1] / "tracking" / "journal.json"
-    entries = json.loads(file.read_text())
-    return {key: Record(key, entry["value"], entry["time"]) for key, entry in entries.items()}
+def without(*kinds: type, iteration: int | None = None) -> list[Recorded]:
+    """The recorded entries, some left out."""
+    return [
+        one
+        for one in recorded()
+        if not (isinstance(one.entry, kinds) and (iteration is None or at(one) == iteration))
+    ]
 
 
-def recorded() -> dict[str, Record]:
-    return dict(_read())
-
-
-def recorded_search() -> FederatedSearch:
-    start = recorded()["000-start"].value
-    return load_spec(
-        {
-            "apiVersion": "fednas.dev/v1alpha1",
-            "kind": "FederatedSearch",
-            "metadata": {"name": start["name"]},
-            "spec": start["spec"],
-        }
-    )
+def at(one: Recorded) -> int:
+    entry = one.entry
+    if isinstance(entry, Generated | Won | Added):
+        return entry.iteration
+    return entry.id.iteration if isinstance(entry, Closed | Scored | Dropped) else -1
 
 
 def test_the_ladder_goes_down() -> None:
-    ladder = View(recorded().values()).ladder
+    ladder = View(recorded()).ladder
     assert [rung.rung for rung in ladder] == list(range(len(ladder)))
     macs = [rung.macs for rung in ladder]
     assert macs == sorted(macs, reverse=True)
     assert ladder[0].share == 1.0
     assert ladder[-1].share == ladder[-1].macs / ladder[0].macs
+    scored = {one.entry.blobs["weights"] for one in recorded() if isinstance(one.entry, Scored)}
     for rung in ladder:
-        rows = [r for r in recorded().values() if r.value.get("weights") == rung.sha256]
-        assert rows
+        assert rung.sha256 in scored
         assert 0 < rung.accuracy <= 1
 
 
 def test_every_candidate_has_one_fate_and_each_iteration_one_winner() -> None:
-    view = View(recorded().values())
-    for key, record in view.records.items():
-        if not key.endswith("/generated"):
+    view = View(recorded())
+    for one in recorded():
+        if not isinstance(one.entry, Generated):
             continue
-        iteration = record.value["iteration"]
-        rows = [row for row in view.decisions if row["iteration"] == iteration]
-        assert {row["candidate"] for row in rows} == {
-            candidate["candidate"] for candidate in record.value["candidates"]
-        }
+        rows = [row for row in view.decisions if row["iteration"] == one.entry.iteration]
+        assert {row["candidate"] for row in rows} == {c.name for c in one.entry.candidates}
         fates = [row["outcome"] for row in rows]
         assert fates.count("winner") == 1
         assert set(fates) <= {"winner", "kept", "dropped", "failed"}
         assert sum(row["kept"] for row in rows) == 2
         winner = next(row for row in rows if row["outcome"] == "winner")
         assert winner["finalRank"] == 1
-        assert winner["macs"] == view.ladder[iteration].macs
+        assert winner["macs"] == view.ladder[one.entry.iteration].macs
 
 
 def test_rounds_are_told_in_the_order_of_the_search() -> None:
-    rows = View(recorded().values()).rounds
+    view = View(recorded())
+    rows = view.rounds
     assert [row["phase"] for row in rows[:4]] == ["initial"] * 4
     assert all(0 <= row["accuracy"] <= 1 for row in rows)
     trained = [row for row in rows if row["phase"] in ("initial", "pre", "post")]
-    assert len(trained) == sum(key.endswith("-closed") for key in recorded())
+    assert len(trained) == view.rounds_closed
     assert all(row["clients"] > 0 for row in trained)
 
 
 def test_at_every_moment_there_is_a_view_and_a_small_status() -> None:
-    search = recorded_search()
-    records = sorted(recorded().values(), key=lambda record: (record.time, record.key))
-    rungs, phases = 0, []
-    for count in range(len(records) + 1):
-        view = View(records[:count])
+    search, view = recorded_search(), View()
+    rungs, phases = 0, ["Pending"]
+    for one in recorded():
+        view.apply(one)
         status = status_of(view, search, available=3, result_uri="s3://b/ladder/x")
         assert len(view.ladder) >= rungs
         rungs = len(view.ladder)
         dumped = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         assert len(canonical_json(dumped)) < 16 * 1024
-        if not phases or phases[-1] != status.phase:
-            phases.append(status.phase)
+        if phases[-1] != status.phase:
+            phases.append(str(status.phase))
     assert phases == ["Pending", "Initializing", "Searching", "Complete"]
 
 
+def test_a_fold_step_by_step_is_the_fold_of_the_whole() -> None:
+    slow = View()
+    for one in recorded():
+        slow.apply(one)
+        assert slow.decisions is not slow.decisions  # copies: nobody can change the fold's own
+    fast = View(recorded())
+    assert slow.decisions == fast.decisions
+    assert slow.rounds == fast.rounds
+    assert slow.ledger.to_dict() == fast.ledger.to_dict()
+
+
 def test_the_status_of_a_complete_search() -> None:
-    view, search = View(recorded().values()), recorded_search()
+    view, search = View(recorded()), recorded_search()
     status = status_of(view, search, available=12)
-    closed = sum(key.endswith("-closed") for key in view.records)
-    assert status.rounds == closed
+    assert status.rounds == sum(isinstance(one.entry, Closed) for one in recorded())
+    assert status.candidates is not None
     assert status.candidates.active == 0
     assert status.candidates.dropped == sum(r["outcome"] == "dropped" for r in view.decisions)
+    assert status.clients is not None
     assert (status.clients.available, status.clients.total) == (12, 12)
+    assert status.display is not None
     assert status.display.clients == "12/12"
+    assert status.display.iteration == "3/3"
+    assert status.ladder is not None
     assert [rung.rung for rung in status.ladder] == [rung.rung for rung in view.ladder]
+    assert status.cost is not None
     assert status.cost.client_macs == view.ledger.search.macs // 12
     assert status.cost.times_cheaper_than_naive == f"{view.ledger.factors['total']:.1f}"
-    assert {chosen.device_class for chosen in status.selected} <= {"phone", "hub"}
+    assert status.selected
     for chosen in status.selected:
         device = next(d for d in search.spec.device_classes if d.name == chosen.device_class)
         assert device.budget is not None
@@ -114,7 +128,7 @@ def test_the_status_of_a_complete_search() -> None:
 
 
 def test_a_class_gets_the_largest_rung_within_its_budget() -> None:
-    ladder = View(recorded().values()).ladder
+    ladder = View(recorded()).ladder
     assert select(ladder, 1.0) is ladder[0]
     assert select(ladder, ladder[1].share) is ladder[1]
     assert select(ladder, ladder[1].share - 1e-9) is ladder[2]
@@ -122,30 +136,49 @@ def test_a_class_gets_the_largest_rung_within_its_budget() -> None:
     assert select([], 1.0) is None
 
 
+def test_candidates_are_active_until_they_are_dropped_or_one_has_won() -> None:
+    view, seen = View(), []
+    for one in recorded():
+        view.apply(one)
+        if isinstance(one.entry, Generated | Dropped | Won):
+            seen.append(view.active)
+    assert seen == [4, 2, 0] * 3
+
+
 def test_a_survivor_that_fails_later_is_told_as_failed() -> None:
-    records = recorded()
-    winner = dict(records["001/winner"].value)
-    lost = winner["ranking"][-1]["candidate"]
-    winner["ranking"] = winner["ranking"][:-1]
-    records["001/winner"] = Record("001/winner", winner, 0.0)
-    fates = {
-        row["candidate"]: row["outcome"]
-        for row in View(records.values()).decisions
-        if row["iteration"] == 1
-    }
+    entries, lost = recorded(), ""
+    for index, one in enumerate(entries):
+        if isinstance(one.entry, Won) and one.entry.iteration == 1:
+            lost = one.entry.ranking[-1].candidate
+            fewer = one.entry.model_copy(update={"ranking": one.entry.ranking[:-1]})
+            entries[index] = Recorded(fewer, one.time)
+    view = View(entries)
+    fates = {r["candidate"]: r["outcome"] for r in view.decisions if r["iteration"] == 1}
     assert fates[lost] == "failed"
+    assert view.fates["failed"] == 1
 
 
-@pytest.mark.parametrize("key", ["000/rung", "001/rung", "002/rung"])
-def test_a_ladder_with_a_hole_is_corrupt(key: str) -> None:
-    records = recorded()
-    del records[key]
+@pytest.mark.parametrize("iteration", [0, 1, 2])
+def test_a_ladder_with_a_hole_is_corrupt(iteration: int) -> None:
     with pytest.raises(Corrupt, match="a rung is missing"):
-        View(records.values()).ladder  # noqa: B018
+        View(without(Added, iteration=iteration))
 
 
 def test_decisions_about_unknown_candidates_are_corrupt() -> None:
-    records = recorded()
-    del records["002/generated"]
-    with pytest.raises(Corrupt, match="no 002/generated"):
-        View(records.values()).decisions  # noqa: B018
+    with pytest.raises(Corrupt, match="no candidates of that iteration"):
+        View(without(Generated, iteration=2))
+
+
+def test_an_evaluated_round_without_its_updates_is_corrupt() -> None:
+    with pytest.raises(Corrupt, match=r"scored is there, but no .*closed"):
+        View(without(Closed, iteration=1))
+
+
+def test_what_is_known_of_a_round_is_found_by_its_id() -> None:
+    view = View(recorded())
+    id = RoundId(0, "initial", "", 2)
+    closed, scored = view.get(Closed, id), view.get(Scored, id)
+    assert closed is not None
+    assert scored is not None
+    assert closed.id == scored.id == id
+    assert view.get(Scored, RoundId(9, "pre", "x", 1)) is None

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from fednas.search import View
+from fednas.search import Recorded, View
 from fednas.tracking._tables import description, files, flatten, start_tags
 
 
@@ -24,7 +24,7 @@ def test_params_are_named_by_their_path_in_the_spec() -> None:
 
 def test_params_of_a_real_spec_are_within_what_mlflow_takes(view: View) -> None:
     assert view.start is not None
-    params = flatten(view.start["spec"])
+    params = flatten(view.start.spec)
     assert params["strategy.netAdapt.maxIterations"] == "3"
     assert all(len(key) <= 250 and len(value) <= 6000 for key, value in params.items())
 
@@ -33,14 +33,14 @@ def test_tags_name_the_spec_and_the_software(view: View) -> None:
     assert view.start is not None
     tags = start_tags(view.start)
     assert len(tags["fednas.specDigest"]) == 64
-    assert json.loads(tags["fednas.numerics"]) == view.start["numerics"]
+    assert json.loads(tags["fednas.numerics"]) == view.start.numerics
 
 
 def test_the_description_ends_with_the_reason(view: View) -> None:
     assert view.start is not None
     assert view.end is not None
     assert "8 phone" in description(view.start, None)
-    assert f"**{view.end['reason']}**" in description(view.start, view.end)
+    assert f"**{view.end.reason}**" in description(view.start, view.end)
 
 
 def test_tables_hold_every_candidate_and_every_round(view: View) -> None:
@@ -54,8 +54,8 @@ def test_tables_hold_every_candidate_and_every_round(view: View) -> None:
     }
 
 
-def test_a_search_without_a_rung_has_tables_and_no_figure(view: View) -> None:
-    young = View([view.records["000-start"]])
+def test_a_search_without_a_rung_has_tables_and_no_figure(entries: list[Recorded]) -> None:
+    young = View(entries[:1])
     contents, tables = files(young)
     assert "figure.png" not in contents
     assert json.loads(contents["decisions.json"])["data"] == []
