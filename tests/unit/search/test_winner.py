@@ -2,31 +2,45 @@ from __future__ import annotations
 
 import pytest
 
+from fednas.search import Candidate, Problem, Ranked
 from fednas.search._winner import rank_by_accuracy_per_resource
+from fednas.space import Resource
 from tests.unit.search.test_drop import candidate, outcome
+from tests.unit.search.toy import network, space
+
+PARENT = network()
+
+
+def ranked(rows: dict[str, tuple[int, int, bool]]) -> tuple[tuple[Ranked, ...], Candidate]:
+    """Candidates are (correct of 100, MACs, reached target); parent 70 of 100, 100 MACs."""
+    costs = {PARENT.key(): 100}
+    candidates, outcomes = [], {}
+    for index, (name, (correct, macs, reached)) in enumerate(rows.items()):
+        widths = network(index + 1, 1, 1, 1)
+        costs[widths.key()] = macs
+        one = candidate(name, index, macs, reached=reached)
+        candidates.append(Candidate(**{**vars(one), "architecture": widths}))
+        outcomes[name] = outcome(correct)
+
+    def cost(_: object, widths: object) -> int:
+        return costs[PARENT.with_widths(widths).key()]  # type: ignore[arg-type]
+
+    problem = Problem(space(), Resource("macs", cost), 0.5, ((),), 0, lambda network: None)  # type: ignore[arg-type,return-value]
+    return rank_by_accuracy_per_resource(
+        candidates, outcomes, problem=problem, parent=outcome(70), full=200
+    )
 
 
 def rank(**rows: tuple[int, int, bool]) -> list[str]:
-    """Order of candidates given (correct of 100, MACs, reached target); parent 70 of 100, 100."""
-    candidates = [
-        candidate(name, index, macs, reached=reached)
-        for index, (name, (_, macs, reached)) in enumerate(rows.items())
-    ]
-    outcomes = {name: outcome(correct) for name, (correct, _, _) in rows.items()}
-    evidence, winner = rank_by_accuracy_per_resource(
-        candidates, outcomes, accuracy=0.70, macs=100, full=200
-    )
-    order = [row["candidate"] for row in evidence["ranking"]]
-    assert evidence["winner"] == winner.name == order[0]
+    ranking, winner = ranked(rows)
+    order = [row.candidate for row in ranking]
+    assert winner.name == order[0]
     return order
 
 
 def test_the_ratio_is_the_authors_own() -> None:
-    evidence, _ = rank_by_accuracy_per_resource(
-        [candidate("a", 0, 80)], {"a": outcome(66)}, accuracy=0.70, macs=100, full=200
-    )
-    row = evidence["ranking"][0]
-    assert row["ratio"] == pytest.approx((0.70 - 0.66 + 1e-6) / (100 / 200 - 80 / 200 + 1e-5))
+    (row,), _ = ranked({"a": (66, 80, True)})
+    assert row.ratio == pytest.approx((0.70 - 0.66 + 1e-6) / (100 / 200 - 80 / 200 + 1e-5))
 
 
 def test_least_accuracy_lost_per_resource_saved_wins() -> None:

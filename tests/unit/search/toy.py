@@ -6,19 +6,21 @@ moves the weights by noise from the task's seed, evaluation reads an accuracy of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fednas.data import load_dataset, make_shards
-from fednas.federation import Pending, Result, Task, weighted_mean
+from fednas.api import start_vector
+from fednas.data import Shards, load_dataset, make_shards
 from fednas.models import Architecture, decode, encode, start_architecture
 from fednas.resources import Terms
-from fednas.search import Inputs, View, run_search
+from fednas.search import Event, Inputs, View, run_search
 from fednas.space import Group, Slice, Space, derive
 from fednas.spec import FederatedSearch, load_spec
-from fednas.store import Blobs, Layout, Record, Store, canonical_json, digest_of
+from fednas.store import Blobs, Layout, Store, canonical_json, digest_of
+from fednas.work import KINDS, Pending, Task, TaskResult, weighted_mean
 
 DIGITS = load_dataset("digits")
 LAYERS = ("conv0", "conv1", "conv2", "conv3")
@@ -65,7 +67,7 @@ def network(*widths: int) -> Architecture:
     return start.with_widths(widths) if widths else start
 
 
-def space(start: Architecture | None = None) -> Space:
+def space(start: Architecture | None = None, *, min_batch: int = 1) -> Space:
     start = start or network()
     return Space(
         start=start,
@@ -84,12 +86,16 @@ def space(start: Architecture | None = None) -> Space:
         ),
         macs_terms=Terms.collect([(1, (0, 1)), (1, (1, 2)), (1, (2, 3)), (10, (3,))]),
         params_terms=Terms.collect([(3, (index,)) for index in range(4)]),
+        min_batch=min_batch,
     )
 
 
 class ToyFleet:
-    """Does every task at once, in this thread; ``before`` may raise to stand for a kill,
-    ``failing`` for the task's own failure. No accuracy is below ``worst`` of 100."""
+    """Does every task at once, in the thread that submits it.
+
+    ``before`` may raise to stand for a kill, ``failing`` for the task's own failure. No accuracy is
+    below ``worst`` of 100.
+    """
 
     def __init__(
         self,
@@ -100,12 +106,14 @@ class ToyFleet:
         failing: Callable[[Task], None] = lambda task: None,
         worst: int = 60,
         numerics: str = "toy 1",
+        min_batch: int = 1,
     ) -> None:
         self.blobs = Blobs(store, layout.blobs)
         self.before = before
         self.failing = failing
         self.worst = worst
         self.numerics = numerics
+        self.min_batch = min_batch
         self.done: list[str] = []
 
     def submit(self, task: Task) -> Pending:
@@ -126,12 +134,11 @@ class ToyFleet:
     def close(self) -> None:
         pass
 
-    def _do(self, task: Task) -> Result:
+    def _do(self, task: Task) -> TaskResult:
+        if task.kind not in ("accept", "derive", "train", "evaluate", "aggregate", "initialise"):
+            return self._other(task)
         inputs = {name: self.blobs.get(digest) for name, digest in task.inputs.items()}
-        if task.kind == "trace":
-            start = Architecture.model_validate(task.params["architecture"])
-            numerics = canonical_json({"numpy": self.numerics})
-            return self._result(space=space(start).to_json(), numerics=numerics)
+        output = "weights"
         if task.kind == "initialise":
             widths = Architecture.model_validate(task.params["architecture"]).widths
             vector = np.random.default_rng(task.seed).random(3 * sum(widths), np.float32)
@@ -148,21 +155,49 @@ class ToyFleet:
         elif task.kind == "evaluate":
             vector = decode(inputs["weights"])
         else:
-            shares = task.params["weights"]
+            shares, output = task.params["weights"], "mean"
             vector = weighted_mean((decode(inputs[c]), shares[c]) for c in sorted(inputs))
         blob = encode(vector)
         luck = int(digest_of(blob)[:6], 16) % 30
-        scalars = {
-            "bytes": len(blob),
+        sums = {
+            "samples": 1,
             "loss": luck / 10,
             "correct": self.worst + luck,
             "total": 100,
         }
-        return self._result(scalars, weights=blob)
+        return self._result(sums, **{output: blob})
 
-    def _result(self, scalars: dict[str, float] | None = None, **outputs: bytes) -> Result:
-        names = {name: self.blobs.put(blob) for name, blob in outputs.items()}
-        return Result(outputs=names, scalars=scalars or {})
+    def _other(self, task: Task) -> TaskResult:
+        """Tracing, and kinds that a test brings."""
+        if task.kind == "trace":
+            start = Architecture.model_validate(task.params["architecture"])
+            numerics = {"numpy": self.numerics, "digest": digest_of(self.numerics.encode())}
+            return self._result(
+                space=space(start, min_batch=self.min_batch).to_json(),
+                numerics=canonical_json(numerics),
+            )
+        work = KINDS[task.kind].execute(task, _Source(self.blobs))
+        return self._result(work.sums, **work.outputs)
+
+    def _result(self, sums: dict[str, float] | None = None, **outputs: bytes) -> TaskResult:
+        return TaskResult(
+            outputs={name: self.blobs.put(blob) for name, blob in outputs.items()},
+            sizes={name: len(blob) for name, blob in outputs.items()},
+            sums=sums or {},
+        )
+
+
+class _Source:
+    """Weight blobs; no rows."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self.blob = blobs.get
+
+    def rows(self, digest: str) -> Any:
+        raise AssertionError(digest)
+
+    def upload(self, key: str) -> bytes:
+        raise AssertionError(key)
 
 
 def run(
@@ -170,23 +205,27 @@ def run(
     store: Store,
     *,
     before: Callable[[Task], None] = lambda task: None,
-    on_record: Callable[[Record], None] = lambda record: None,
+    on_event: Callable[[Event], None] = lambda event: None,
     weights: Callable[[], bytes] = bytes,
+    shards: Shards | None = None,
     accept_new_numerics: bool = False,
     **fleet: Any,
 ) -> View:
     """Run a search on the toy fleet, or go on with it."""
     layout = Layout()
+    made = ToyFleet(store, layout, before, **fleet)
+    cut = shards or make_shards(spec, DIGITS, digest_of)
+
+    def vector(shapes: Mapping[str, tuple[int, ...]]) -> NDArray[np.float32]:
+        return start_vector("start.safetensors", weights(), shapes)
+
     return run_search(
         spec,
         store=store,
         layout=layout,
-        fleet=ToyFleet(store, layout, before, **fleet),
-        inputs=Inputs(
-            shards=lambda: make_shards(spec, DIGITS, Blobs(store, layout.data).put),
-            weights=weights,
-        ),
+        fleet=made,
+        inputs=Inputs(shards=lambda: cut, weights=vector),
         timeout=None,
-        on_record=on_record,
+        on_event=on_event,
         accept_new_numerics=accept_new_numerics,
     )
