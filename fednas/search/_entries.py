@@ -438,7 +438,7 @@ def parse(key: str, value: Mapping[str, Any]) -> Entry:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise Corrupt(f"journal: {key}: is no journal record: {where}: {first['msg']}") from None
-    except ValueError as error:
+    except (ValueError, Corrupt) as error:
         raise Corrupt(f"journal: {key}: is no journal record: {error}") from None
     if entry.key != key:
         raise Corrupt(f"journal: {key}: is the record of {entry.key}")

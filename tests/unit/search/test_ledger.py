@@ -3,80 +3,129 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fednas.search import View, make_ledger
-from fednas.store import Record
-from tests.unit.search.test_view import recorded
+from fednas.federation import COUNTS, RoundId, Updates
+from fednas.search import Closed, Dropped, Generated, Ledger, Ranked, Started, View, Won
+from fednas.search._entries import ClientInfo, Offered, Reason, Totals
+from fednas.store import digest_of
+from tests.unit.search.toy import network
+from tests.unit.tracking.conftest import recorded, updates
+
+CLIENTS = ("hub-0", "phone-0")
+TABLES: dict[str, bytes] = {}
+
+START = Started(
+    name="hand",
+    spec={},
+    numerics={},
+    data="",
+    input=(1, 8, 8),
+    classes=10,
+    floor=0.1,
+    tested=False,
+    architecture=network(),
+    costs={"macs": 100},
+    layers=(),
+    left_out=(),
+    groups=(),
+    clients={name: ClientInfo(device_class=name[:-2], samples=10) for name in CLIENTS},
+    phases=("initial", "cut", "pre", "post"),
+    round_samples=20,
+)
 
 
-def journal(**values: dict[str, Any]) -> dict[str, Record]:
-    return {key: Record(key, value, 0.0) for key, value in values.items()}
+def offered(name: str, macs: int) -> Offered:
+    return Offered(
+        name=name, changes={}, costs={"macs": macs}, reached_target=True, architecture=network()
+    )
 
 
-def closed(candidate: str, phase: str, number: int, *updates: tuple[str, int]) -> dict[str, Any]:
-    """Updates are (client, forward and backward MACs); 10 samples, 4 bytes each way."""
-    value = {
-        "iteration": 0 if phase == "initial" else 1,
-        "phase": phase,
-        "candidate": candidate,
-        "round": number,
-        "missing": [],
-        "updates": [
-            {"client": c, "macs": macs, "bytesDown": 4, "bytesUp": 4, "trainedSamples": 10}
-            for c, macs in updates
-        ],
-    }
-    prefix = "000-initial" if phase == "initial" else f"001/{phase}/{candidate}"
-    return {f"{prefix}/{number:02}-closed": value}
+GENERATED = Generated(
+    iteration=1,
+    costs={"macs": 100},
+    resource="macs",
+    target=90,
+    planned={"pre": 1, "post": 1},
+    candidates=(offered("x", 100), offered("y", 60)),
+)
 
 
-START = {
-    "spec": {
-        "training": {"epochs": 1.0, "batchSize": 5},
-        "strategy": {"netAdapt": {"rounds": {"constant": {"pre": 1, "post": 1}}}},
-    },
-    "clients": {
-        "phone-0": {"deviceClass": "phone", "samples": 10},
-        "hub-0": {"deviceClass": "hub", "samples": 10},
-    },
-}
-GENERATED = {
-    "iteration": 1,
-    "candidates": [{"candidate": "x", "macs": 100}, {"candidate": "y", "macs": 60}],
-}
-DROPPED = {"ranking": [{"candidate": "x", "kept": True}, {"candidate": "y", "kept": False}]}
-ROUNDS = {
-    **closed("", "initial", 1, ("phone-0", 7), ("hub-0", 8)),
-    **closed("x", "pre", 1, ("phone-0", 3 * 100 * 10)),
-    **closed("y", "pre", 1, ("hub-0", 3 * 60 * 10)),
-    **closed("x", "post", 1, ("hub-0", 3 * 100 * 10)),
-}
+def closed(candidate: str, phase: str, number: int, **macs: int) -> Closed:
+    """Updates are client -> forward and backward MACs; 10 samples, 4 bytes each way."""
+    id = RoundId(0 if phase == "initial" else 1, phase, candidate, number)
+    clients = [name.replace("_", "-") for name in sorted(macs)]
+    columns: dict[str, Any] = {"samples": 10, "trained": 10, "bytes_down": 4, "bytes_up": 4}
+    table = Updates(
+        clients=np.array([CLIENTS.index(name) for name in clients], np.int32),
+        digests={"weights": [digest_of(name.encode()) for name in clients]},
+        counts={
+            name: np.array(
+                [macs[k] for k in sorted(macs)] if name == "macs" else [columns[name]] * len(macs),
+                np.int64,
+            )
+            for name in COUNTS
+        },
+        metrics={},
+    )
+    digest = digest_of(table.encode())
+    TABLES[digest] = table.encode()
+    n = len(clients)
+    return Closed(
+        id=id,
+        updates=digest if n else None,
+        totals=Totals(
+            clients=n, trained=10 * n, macs=sum(macs.values()), bytes_down=4 * n, bytes_up=4 * n
+        ),
+        metrics={},
+        missing=(),
+        failure=None if n else Reason(reason="QuorumMissed", message="nobody"),
+    )
+
+
+def row(name: str, *, kept: bool, failed: bool = False) -> Ranked:
+    return Ranked(candidate=name, score=0, sums={}, costs={}, rank=1, kept=kept, failed=failed)
+
+
+DROPPED = Dropped(id=RoundId(1, "pre", "", 1), ranking=(row("x", kept=True), row("y", kept=False)))
+WON = Won(iteration=1, winner="x", ranking=(row("x", kept=True),))
+INITIAL = closed("", "initial", 1, phone_0=7, hub_0=8)
+X1 = closed("x", "pre", 1, phone_0=3 * 100 * 10)
+Y1 = closed("y", "pre", 1, hub_0=3 * 60 * 10)
+X2 = closed("x", "post", 1, hub_0=3 * 100 * 10)
+
+
+def ledger_of(*entries: Any) -> Ledger:
+    ledger = Ledger()
+    for entry in entries:
+        match entry:
+            case Started():
+                ledger.start(entry)
+            case Generated():
+                ledger.generate(entry)
+            case Closed():
+                ledger.close(entry)
+            case Dropped():
+                ledger.drop(entry)
+            case Won():
+                ledger.win(entry)
+    ledger.tally(TABLES.__getitem__)
+    return ledger
 
 
 def test_a_ledger_by_hand() -> None:
-    ledger = make_ledger(
-        journal(
-            **{"000-start": START, "001/generated": GENERATED, "001/dropped": DROPPED}, **ROUNDS
-        )
-    )
-    assert ledger.search.macs == 3000 + 1800 + 3000
-    assert (ledger.search.bytes_up, ledger.search.samples, ledger.search.client_rounds) == (
-        12,
-        30,
-        3,
-    )
+    ledger = ledger_of(START, INITIAL, GENERATED, X1, Y1, DROPPED, X2, WON)
+    search = ledger.search
+    assert search.macs == 3000 + 1800 + 3000
+    assert (search.bytes_up, search.samples, search.client_rounds) == (12, 30, 3)
     assert (ledger.initial.macs, ledger.initial.client_rounds) == (15, 2)
-    assert {name: cost.macs for name, cost in ledger.clients.items()} == {
-        "phone-0": 3000,
-        "hub-0": 4800,
-    }
-    assert {name: cost.macs for name, cost in ledger.device_classes.items()} == {
-        "phone": 3000,
-        "hub": 4800,
-    }
+    clients = ledger.clients.of_clients()
+    assert {name: cost.macs for name, cost in clients.items()} == {"hub-0": 4800, "phone-0": 3000}
+    classes = ledger.clients.of_classes()
+    assert {name: cost.macs for name, cost in classes.items()} == {"hub": 4800, "phone": 3000}
     assert {name: cost.macs for name, cost in ledger.candidates.items()} == {
         "1/x": 6000,
         "1/y": 1800,
@@ -96,24 +145,33 @@ def test_a_ledger_by_hand() -> None:
 
 
 def test_an_iteration_under_way_is_paid_for_but_not_compared() -> None:
-    ledger = make_ledger(journal(**{"000-start": START, "001/generated": GENERATED}, **ROUNDS))
-    assert ledger.search.macs == 7800
-    assert (ledger.naive_macs, ledger.factors) == (0, {})
+    for entries in ((X1,), (X1, Y1), (X1, Y1, DROPPED), (X1, Y1, DROPPED, X2)):
+        ledger = ledger_of(START, GENERATED, *entries)
+        paid = sum(entry.totals.macs for entry in entries if isinstance(entry, Closed))
+        assert ledger.search.macs == paid
+        assert (ledger.naive_macs, ledger.factors) == (0, {})
 
 
 def test_a_candidate_without_a_quorum_costs_and_compares_nothing() -> None:
-    rounds = ROUNDS | closed("y", "pre", 1)
-    ledger = make_ledger(
-        journal(
-            **{"000-start": START, "001/generated": GENERATED, "001/dropped": DROPPED}, **rounds
-        )
+    dropped = Dropped(
+        id=DROPPED.id, ranking=(row("x", kept=True), row("y", kept=False, failed=True))
     )
+    ledger = ledger_of(START, GENERATED, X1, closed("y", "pre", 1), dropped, X2, WON)
     assert ledger.search.macs == 6000
     assert ledger.factors["total"] == pytest.approx(3 * 100 * 20 * 2 / 6000)
 
 
+def test_a_candidate_that_fails_later_saves_nobody_the_rounds_that_it_never_had() -> None:
+    both = Dropped(id=DROPPED.id, ranking=(row("x", kept=True), row("y", kept=True)))
+    ledger = ledger_of(START, GENERATED, X1, Y1, both, X2, closed("y", "post", 1), WON)
+    # Naive for y: one round by both clients, not two.
+    assert ledger.naive_macs == 3 * 100 * 20 * 2 + 3 * 60 * 20 * 1
+    assert ledger.factors["earlyDrop"] == 1.0
+    assert ledger.factors["rounds"] == 1.0
+
+
 def test_an_empty_journal_has_cost_nothing() -> None:
-    ledger = make_ledger({})
+    ledger = Ledger()
     assert (ledger.search.macs, ledger.naive_macs, ledger.factors) == (0, 0, {})
     assert ledger.to_dict()["search"] == {
         "macs": 0,
@@ -126,13 +184,19 @@ def test_an_empty_journal_has_cost_nothing() -> None:
 
 @given(st.integers(0, 200))
 def test_factors_multiply_to_the_total_and_parts_add_up_at_every_moment(count: int) -> None:
-    records = sorted(recorded().values(), key=lambda record: (record.time, record.key))[:count]
-    ledger = View(records).ledger
-    for parts in (ledger.clients, ledger.device_classes, ledger.iterations, ledger.candidates):
-        assert sum(cost.macs for cost in parts.values()) == ledger.search.macs
-        assert sum(cost.bytes_up for cost in parts.values()) == ledger.search.bytes_up
+    ledger = View(recorded()[:count]).ledger
+    ledger.tally(updates().__getitem__)
+    parts = (
+        ledger.clients.of_clients(),
+        ledger.clients.of_classes(),
+        ledger.iterations,
+        ledger.candidates,
+    )
+    for part in parts:
+        assert sum(cost.macs for cost in part.values()) == ledger.search.macs
+        assert sum(cost.bytes_up for cost in part.values()) == ledger.search.bytes_up
     if ledger.factors:
         three = [ledger.factors[name] for name in ("partialClients", "earlyDrop", "rounds")]
         assert math.prod(three) == pytest.approx(ledger.factors["total"])
-        assert ledger.factors["partialClients"] >= 1
-        assert ledger.factors["earlyDrop"] >= 1
+        assert 4 <= ledger.factors["partialClients"] < 4.1  # four groups of nearly equal clients
+        assert 1 <= ledger.factors["total"] < 6

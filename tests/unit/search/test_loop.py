@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,13 +13,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fednas.errors import BadInput, Corrupt, DataError, FednasError, SearchFailed, TaskFailed
-from fednas.federation import Task
+from fednas.data import make_shards
+from fednas.errors import (
+    BadInput,
+    Corrupt,
+    DataError,
+    Diverged,
+    FednasError,
+    NotFound,
+    OtherNumerics,
+    SearchFailed,
+    StoreUnreachable,
+    TaskFailed,
+    TrainingDiverged,
+)
 from fednas.models import decode, encode
-from fednas.search import View
+from fednas.search import Closed, Dropped, Event, Recorded, View, Won
+from fednas.search._recorder import Recorder
 from fednas.spec import FederatedSearch
+from fednas.store import StoredObject, digest_of
+from fednas.work import Task
 from tests.memory_store import MemoryStore
-from tests.unit.search.toy import run, search
+from tests.unit.search.toy import DIGITS, run, search
 
 
 class Killed(BaseException):
@@ -24,19 +42,24 @@ class Killed(BaseException):
 
 
 class KillAt:
-    """Raises at the n-th call."""
+    """Raises at the n-th task, or at the n-th entry."""
 
     def __init__(self, number: int) -> None:
         self.left = number
 
-    def __call__(self, _: object) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Killed
+    def __call__(self, what: Task | Event) -> None:
+        if isinstance(what, Task | Recorded):
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
 
 
 def journal(store: MemoryStore) -> dict[str, bytes]:
     return {key: data for key, data in store.objects.items() if key.startswith("journal/")}
+
+
+def entries(store: MemoryStore) -> int:
+    return sum(key.endswith(".json") for key in journal(store))
 
 
 def ladder(store: MemoryStore) -> dict[str, bytes]:
@@ -54,8 +77,8 @@ def test_a_search_ends_with_a_ladder_and_leaves_no_other_weights() -> None:
     store = MemoryStore()
     view = run(search(), store)
     assert view.end is not None
-    assert view.end["reason"] == "Completed"
-    assert view.end["rungs"] == len(view.ladder) > 2
+    assert view.end.reason == "Completed"
+    assert view.end.rungs == len(view.ladder) > 2
     assert [key for key in store.objects if key.startswith("work/")] == []
     for rung in view.ladder:
         blob = store.get(f"ladder/rung-{rung.rung:02}.safetensors")
@@ -87,7 +110,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(
             continue
     for number in records:
         try:
-            run(search(), store, on_record=KillAt(number))
+            run(search(), store, on_event=KillAt(number))
         except Killed:
             continue
     run(search(), store)
@@ -100,24 +123,67 @@ def test_killed_at_each_record_it_goes_on_to_the_same_bytes(undisturbed: MemoryS
     while True:
         lives += 1
         try:
-            run(search(), store, on_record=KillAt(lives))
+            run(search(), store, on_event=KillAt(lives))
         except Killed:
             continue
         break
-    assert lives == len(journal(undisturbed))
+    assert lives == entries(undisturbed)
     assert journal(store) == journal(undisturbed)
 
 
-def test_every_record_is_told_once_old_ones_first(undisturbed: MemoryStore) -> None:
+def test_every_entry_is_told_once_old_ones_first(undisturbed: MemoryStore) -> None:
     store = MemoryStore()
     with pytest.raises(Killed):
         run(search(), store, before=KillAt(30))
-    known = len(journal(store))
+    known = entries(store)
     told: list[str] = []
-    run(search(), store, on_record=lambda record: told.append(record.key))
-    assert sorted(told) == sorted(set(told))
-    assert len(told) == len(journal(undisturbed))
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Recorded):
+            told.append(event.entry.key)
+
+    run(search(), store, on_event=tell)
+    assert len(told) == len(set(told)) == entries(undisturbed)
     assert {f"journal/{key}.json" for key in told[:known]} <= set(journal(store))
+
+
+def test_events_come_one_after_the_other_on_the_callers_thread() -> None:
+    threads = set()
+    run(search(), MemoryStore(), on_event=lambda _: threads.add(threading.current_thread()))
+    assert threads == {threading.current_thread()}
+
+
+def test_the_store_is_never_asked_on_the_loops_thread() -> None:
+    class Watched(MemoryStore):
+        asked = 0
+
+        def _watch(self) -> None:
+            self.asked += 1
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError:
+                return
+            raise AssertionError("a blocking call on the event loop")
+
+        def get(self, key: str) -> bytes:
+            self._watch()
+            return super().get(key)
+
+        def put(self, key: str, data: bytes, *, durable: bool = False) -> None:
+            self._watch()
+            super().put(key, data)
+
+        def delete(self, *keys: str) -> None:
+            self._watch()
+            super().delete(*keys)
+
+        def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+            self._watch()
+            return super().list(prefix, after)
+
+    store = Watched()
+    run(search(), store)
+    assert store.asked > 100
 
 
 def test_a_changed_spec_is_refused_with_every_change_and_nothing_is_touched() -> None:
@@ -146,13 +212,17 @@ def test_what_does_not_change_the_result_may_change(undisturbed: MemoryStore) ->
     assert journal(store) == journal(undisturbed)
 
 
-def test_other_numerics_are_refused_unless_accepted() -> None:
+def test_other_numerics_wait_for_consent_which_is_remembered() -> None:
     store = MemoryStore()
     with pytest.raises(Killed):
         run(search(), store, before=KillAt(30))
-    with pytest.raises(BadInput, match="ran with numpy toy 1, here is numpy toy 2"):
+    before = dict(store.objects)
+    with pytest.raises(OtherNumerics, match=r"began with numpy toy 1 .*, here is numpy toy 2"):
         run(search(), store, numerics="toy 2")
-    assert run(search(), store, numerics="toy 2", accept_new_numerics=True).end is not None
+    assert journal(store).items() <= before.items()
+    with pytest.raises(Killed):
+        run(search(), store, numerics="toy 2", accept_new_numerics=True, before=KillAt(9))
+    assert run(search(), store, numerics="toy 2").end is not None
 
 
 def test_a_start_no_better_than_chance_is_refused_and_says_what_to_do() -> None:
@@ -161,18 +231,78 @@ def test_a_start_no_better_than_chance_is_refused_and_says_what_to_do() -> None:
         with pytest.raises(SearchFailed, match=r"model\.initial\.training\.rounds") as error:
             run(search(), store, worst=-10)
         assert error.value.reason == "StartingNetworkUntrained"
-    assert json.loads(store.get("journal/zzz-end.json"))["failed"] is True
+    assert json.loads(store.get("journal/end.json"))["failed"] is True
 
 
-def test_an_initial_training_nobody_joins_says_why() -> None:
+def two_classes(majority: float) -> Any:
+    shards = make_shards(search(), DIGITS, digest_of)
+    return shards.model_copy(update={"classes": 2, "majority": majority})
+
+
+def test_a_good_start_on_two_classes_is_no_untrained_one() -> None:
+    assert run(search(), MemoryStore(), shards=two_classes(0.5), worst=70).end is not None
+
+
+def test_a_start_that_only_knows_the_majority_is_refused() -> None:
+    with pytest.raises(SearchFailed, match=r"scores 0\.\d+; one that learnt nothing scores 0\.950"):
+        run(search(), MemoryStore(), shards=two_classes(0.95), worst=65)
+
+
+def test_a_store_that_fails_ends_the_others_and_not_the_search() -> None:
     def broken(task: Task) -> None:
         if task.kind == "train":
-            task.inputs["weights"] = "gone"
+            raise StoreUnreachable("no answer")
 
     store = MemoryStore()
-    with pytest.raises(FednasError):
-        run(search(), store, before=broken)
-    assert "journal/zzz-end.json" not in store.objects  # the store's fault: it may be mended
+    with pytest.raises(StoreUnreachable, match="no answer"):
+        run(search(), store, failing=broken)
+    assert "journal/end.json" not in store.objects  # the store's fault: it may be mended
+    assert run(search(), store).end is not None
+
+
+def test_batches_that_batch_norm_cannot_train_on_are_refused_before_anything_is_recorded() -> None:
+    store = MemoryStore()
+    for path in ("training", "model.initial.training"):
+        with pytest.raises(BadInput, match=rf"spec\.{path}\.batchSize: got 1; must be at least 2"):
+            run(search(f"{path}.batchSize=1"), store, min_batch=2)
+    assert journal(store) == {}
+    assert run(search("training.batchSize=1"), store).end is not None
+
+
+# --- training that diverges ----------------------------------------------------------------------
+
+
+class Diverging:
+    """Training that gives NaN, in the initial training or in the search."""
+
+    def __init__(self, initial: bool) -> None:
+        self.initial = initial
+        self.tried: list[str] = []
+
+    def __call__(self, task: Task) -> None:
+        if task.kind == "train" and ("initial" in task.id) == self.initial:
+            self.tried.append(task.id)
+            raise TrainingDiverged("training diverged; lower the optimizer's learningRate")
+
+
+@pytest.mark.parametrize("initial", [True, False])
+def test_training_that_diverges_is_not_tried_again_and_is_the_reason(initial: bool) -> None:
+    diverging = Diverging(initial)
+    with pytest.raises(SearchFailed, match="lower the optimizer's learningRate") as error:
+        run(search(), MemoryStore(), failing=diverging)
+    assert error.value.reason == "TrainingDiverged"
+    assert len(diverging.tried) == len(set(diverging.tried)) == (3 if initial else 12)
+
+
+@pytest.mark.parametrize("phase", ["initial", "pre"])
+def test_without_a_quorum_the_last_failure_is_told(phase: str) -> None:
+    def failing(task: Task) -> None:
+        if task.kind == "train" and f"/{phase}/" in task.id:
+            raise TaskFailed("out of battery")
+
+    with pytest.raises(SearchFailed, match="out of battery") as error:
+        run(search(), MemoryStore(), failing=failing)
+    assert error.value.reason in ("QuorumMissed", "TooManyFailedCandidates")
 
 
 # --- start weights -------------------------------------------------------------------------------
@@ -185,10 +315,10 @@ def weighted() -> FederatedSearch:
 @pytest.mark.parametrize(
     ("blob", "wrong"),
     [
-        (b"these are not weights\n", "not safetensors"),
-        (b"", "not safetensors"),
-        (encode(np.zeros(3 * 64 - 1, np.float32)), "holds 191 numbers; this network has 192"),
-        (encode(np.full(3 * 64, np.nan, np.float32)), "holds NaN or infinity"),
+        (b"these are not weights\n", "safetensors"),
+        (b"", "safetensors"),
+        (encode(np.zeros(3 * 64 - 1, np.float32)), "192"),
+        (encode(np.full(3 * 64, np.nan, np.float32)), "NaN or infinity"),
     ],
 )
 def test_wrong_start_weights_are_refused_before_anything_is_recorded(
@@ -201,6 +331,21 @@ def test_wrong_start_weights_are_refused_before_anything_is_recorded(
     assert journal(store) == {}
     right = encode(np.ones(3 * 64, np.float32))
     assert run(weighted(), store, weights=lambda: right).end is not None
+
+
+def test_other_data_and_other_start_weights_are_refused_wherever_they_lie() -> None:
+    store, ones = MemoryStore(), encode(np.ones(3 * 64, np.float32))
+    with pytest.raises(Killed):
+        run(weighted(), store, weights=lambda: ones, before=KillAt(20))
+    twos = encode(np.full(3 * 64, 2, np.float32))
+    with pytest.raises(DataError, match="these are not the weights that this search began with"):
+        run(weighted(), store, weights=lambda: twos)
+    other = make_shards(weighted(), DIGITS, digest_of).model_copy(update={"digest": "other"})
+    with pytest.raises(DataError, match="these are not the data that this search began with"):
+        run(weighted(), store, weights=lambda: ones, shards=other)
+    moved = search("model.initial.weights=elsewhere/copy.safetensors", "data.source=moved")
+    same = make_shards(weighted(), DIGITS, digest_of)
+    assert run(moved, store, weights=lambda: ones, shards=same).end is not None
 
 
 def test_start_weights_are_not_read_again_once_they_are_evaluated() -> None:
@@ -223,11 +368,11 @@ def test_a_lost_record_is_written_again_or_refused_but_never_changes_the_search(
 ) -> None:
     whole = journal(undisturbed)
     restored = 0
-    for key in sorted(whole):
+    for key in sorted(key for key in whole if key.endswith(".json")):
         store = MemoryStore()
         store.objects |= undisturbed.objects
         store._times = dict(undisturbed._times)
-        store.delete("journal/zzz-end.json")
+        store.delete("journal/end.json")
         store.delete(key)
         try:
             run(search(), store)
@@ -238,7 +383,20 @@ def test_a_lost_record_is_written_again_or_refused_but_never_changes_the_search(
         else:
             assert journal(store) == whole, key
             restored += 1
-    assert restored > 10
+    assert restored > 3
+
+
+def test_a_lost_table_of_updates_is_missed_where_it_is_read(undisturbed: MemoryStore) -> None:
+    view = run(search(), undisturbed)
+    for entry in view.entries.values():
+        if isinstance(entry, Closed) and entry.id.iteration and entry.updates:
+            store = MemoryStore()
+            store.objects |= undisturbed.objects
+            store._times = dict(undisturbed._times)
+            store.delete("journal/end.json")
+            store.delete(f"journal/updates/{entry.updates}")
+            with pytest.raises(NotFound, match=entry.updates):
+                run(search(), store)
 
 
 @pytest.mark.parametrize(
@@ -266,14 +424,33 @@ def test_a_client_that_always_fails_is_missed_and_the_search_goes_on() -> None:
     store = MemoryStore()
     view = run(search(), store, failing=flaky)
     assert view.end is not None
-    assert view.end["reason"] == "Completed"
-    assert "phone-3" not in view.ledger.clients
-    missing = [r.value["missing"] for r in view.records.values() if r.value.get("missing")]
+    assert view.end.reason == "Completed"
+    assert "phone-3" not in view.ledger.clients.of_clients()
+    missing = [e.missing for e in view.entries.values() if isinstance(e, Closed) and e.missing]
     assert missing
-    assert all(names == ["phone-3"] for names in missing)
+    assert all(names == ("phone-3",) for names in missing)
 
 
 def test_the_view_it_returns_is_that_of_its_journal(undisturbed: MemoryStore) -> None:
     view = run(search(), undisturbed)
     assert isinstance(view, View)
-    assert {f"journal/{key}.json" for key in view.records} == set(journal(undisturbed))
+    assert {f"journal/{key}.json" for key in view.entries} <= set(journal(undisturbed))
+    assert len(view.entries) == entries(undisturbed)
+
+
+def test_a_decision_that_differs_from_the_journals_is_diverged(undisturbed: MemoryStore) -> None:
+    store = MemoryStore()
+    store.objects |= undisturbed.objects
+    store._times = dict(undisturbed._times)
+    recorder = Recorder(store, "journal/", View(), lambda _: None)
+    recorder.replay()
+    (won,) = (e for e in recorder.view.entries.values() if isinstance(e, Won) and e.iteration == 1)
+    asyncio.run(recorder.write(won))
+    with pytest.raises(Diverged, match="0001/won"):
+        asyncio.run(recorder.write(won.model_copy(update={"winner": "other"})))
+    other = Recorder(store, "journal/", View(), lambda _: None)  # it has read nothing
+    (dropped,) = (
+        e for e in recorder.view.entries.values() if isinstance(e, Dropped) and e.id.iteration == 1
+    )
+    with pytest.raises(Diverged, match=dropped.key):
+        asyncio.run(other.write(dropped.model_copy(update={"ranking": ()})))
