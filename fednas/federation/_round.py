@@ -6,6 +6,7 @@ Nothing is journalled here: a round is played once, by whoever keeps the journal
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -153,12 +154,14 @@ class Federation:
         for attempt in range(ATTEMPTS):
             cohort = round.cohort(attempt)
             size = len(cohort.clients)
-            results, errors = await self._gathering.all(self._tasks(round, cohort.clients))
+            tasks = await asyncio.to_thread(self._tasks, round, cohort.clients)
+            results, errors = await self._gathering.all(tasks)
             enough = quorum_of(self.quorum, size)
             missing = tuple(sorted(set(cohort.clients) - set(results)))
             closing = Closing(cohort, None, missing, _failure(errors, missing, size))
             if len(results) >= enough:
-                return Closing(cohort, self._updates(round, results), missing, closing.failure)
+                updates = await asyncio.to_thread(self._updates, round, results)
+                return Closing(cohort, updates, missing, closing.failure)
             diverged = sum(isinstance(error, TrainingDiverged) for error in errors.values())
             if diverged > size - enough:  # deterministic, and no fault of who was drawn
                 break

@@ -102,10 +102,13 @@ class Player:
         closing = await self._federation.train(round)
         updates, digest = closing.updates, None
         if updates is not None:
-            digest = await asyncio.to_thread(self._tables.put, updates.encode(), durable=True)
+            digest = await asyncio.to_thread(self._keep, updates)
         closed = _closed(round.id, closing, digest)
         await self._recorder.write(closed)
         return closed, updates
+
+    def _keep(self, updates: Updates) -> str:
+        return self._tables.put(updates.encode(), durable=True)
 
     async def _restore(self, round: Round, closed: Closed) -> Updates | None:
         """Train again what a power cut took: the entry is synced to disk, updates are not."""

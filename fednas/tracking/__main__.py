@@ -15,9 +15,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fednas.errors import FednasError
+from fednas.errors import Corrupt, FednasError
 from fednas.store import Blobs, Journal, Store
-from fednas.tracking._store import Hopeless, open_store
+from fednas.tracking._store import SQLITE, Hopeless, open_store
 
 if TYPE_CHECKING:
     from fednas.tracking._exporter import Exporter
@@ -37,18 +37,27 @@ def main() -> int:
     threading.Thread(target=_watch, args=(closing,), daemon=True).start()
     os.nice(5)  # the search comes first
     _quieten()
-    if config["uri"].startswith("sqlite:"):
-        os.chdir(Path(config["uri"].removeprefix("sqlite:///")).parent)
     try:
+        if config["uri"].startswith(SQLITE):
+            _enter(Path(config["uri"].removeprefix(SQLITE)).parent)
         exporter = _make(config, open_store(config["store"]))
         _export(exporter, closing, config["poll"])
     except ImportError as error:
         _say({"error": f"{error}; pip install 'fednas[train,tracking]'"})
         return HOPELESS
-    except Hopeless as error:
+    except (Hopeless, Corrupt) as error:
         _say({"error": str(error)})
         return HOPELESS
     return 0
+
+
+def _enter(folder: Path) -> None:
+    """Work beside the database: MLflow may leave files where it works."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chdir(folder)
+    except OSError as error:
+        raise Hopeless(f"{folder}: cannot hold MLflow's database: {error.strerror}") from None
 
 
 def _make(config: dict[str, Any], store: Store) -> Exporter:
@@ -83,10 +92,8 @@ def _attempt(exporter: Exporter, last: bool) -> str | None:
             return None  # too late to begin with MLflow
         exporter.step()
         if last:
-            exporter.read()
-            exporter.step()
             exporter.interrupt()
-    except (ImportError, Hopeless):
+    except (ImportError, Hopeless, Corrupt):
         raise
     except Exception as error:  # whatever a client library raises for a dead server
         exporter.run.disconnect()

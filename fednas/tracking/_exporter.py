@@ -70,7 +70,16 @@ class Exporter:
         return len(self._points) - len(self._due)
 
     def read(self) -> None:
-        """Fold what is new in the journal."""
+        """Fold what is new in the journal.
+
+        An entry is given when it was listed twice; the second time follows at once.
+        """
+        self._read()
+        if self._reader.waiting:
+            self._read()
+        self._report(self)
+
+    def _read(self) -> None:
         for recorded in self._reader.read():
             self._view.apply(recorded)
             new = self._fold.apply(recorded, self._view)
@@ -78,7 +87,6 @@ class Exporter:
             self._due += new
             if isinstance(recorded.entry, Ended):
                 self._end = recorded
-        self._report(self)
 
     def step(self) -> None:
         """Export what was read and is not in MLflow yet."""

@@ -5,14 +5,18 @@ training the search has seen, candidates in parallel counting once. Metrics over
 the rung as their step. A metric has one value per step, and its time is that of the entry it
 comes from, so exporting twice gives the same points.
 
+``<layer>`` is the group of layers that a candidate changes, or the candidate's name where it
+changes several or is not the only one to change that one.
+
 ==============================  =====  =========================================================
 ``candidate/<layer>``           round  accuracy of the candidate that shrinks this layer
 ``untrained/<layer>``           round  the same when just cut, before its first round
 ``round/accuracy_best``         round  over the candidates of this round; also ``_mean``
 ``round/candidates``            round  how many trained in it
 ``round/clients``               round  updates that counted; also ``_missing``
-``round/loss``                  round  mean loss of the clients' training, weighted by samples
-``kept/<layer>``                rung   1 where the early drop kept the candidate, else 0
+``round/loss``                  round  mean loss of the clients' training, weighted by samples;
+                                       so any other metric that they report
+``kept/<layer>``                rung   1 where the first drop kept the candidate, else 0
 ``width/<layer>``               rung   filters left
 ``accuracy``                    rung   of the rung; also ``validation_accuracy``
 ``macs``, ``share``, ``params`` rung   of the rung; ``share`` is that of the start's MACs
@@ -22,17 +26,27 @@ comes from, so exporting twice gives the same points.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fednas.federation import RoundId
-from fednas.search import Added, Closed, Dropped, Generated, Recorded, Scored, View
+from fednas.models import Architecture
+from fednas.search import (
+    Added,
+    Closed,
+    Dropped,
+    Entry,
+    Generated,
+    Recorded,
+    Scored,
+    Started,
+    View,
+)
 
 __all__ = ["Point", "Points"]
 
-Place = tuple[int, str, int]
-"""A round of all its candidates: iteration, phase, number."""
+Place = tuple[int, int, int]
+"""A round of all its candidates: iteration, phase, number; the first three of `Entry.order`."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,7 @@ class Points:
         self._round: _Round | None = None
         self._rounds = 0
         self._layers: dict[str, str] = {}
+        self._told: set[str] = set()
 
     def apply(self, recorded: Recorded, view: View) -> list[Point]:
         """The points that an entry gives.
@@ -74,38 +89,36 @@ class Points:
             To which it, and nothing after it, was applied.
         """
         entry, time = recorded.entry, recorded.time
-        found: list[Point] = []
+        found = self._leave() if self._is_over(entry, view.phases) else []
         match entry:
             case Closed() | Scored():
-                found += self._enter(entry.id)
+                self._enter(entry.order(view.phases)[:3])
                 found += self._of_round(entry, time, view)
             case Generated():
-                found += self._leave()
-                self._layers = {c.name: "+".join(c.changes) for c in entry.candidates}
+                self._layers, self._told = _labels(entry), set()
             case Dropped():
-                found += self._leave()
-                for row in entry.ranking:
-                    key = f"kept/{self._layers[row.candidate]}"
-                    found.append(Point(key, float(row.kept), entry.id.iteration, time))
+                found += self._of_drop(entry, time)
             case Added():
-                found += self._leave()
                 found += _of_rung(time, view)
-            case _:
-                found += self._leave()
         return found
 
-    def _enter(self, id: RoundId) -> list[Point]:
+    def _is_over(self, entry: Entry, phases: tuple[str, ...]) -> bool:
+        """Whether the round under way is whole: only what comes after all of it says so.
+
+        A consent, which may be given at any time, does not.
+        """
+        return self._place is not None and entry.order(phases) > (*self._place, Scored.rank)
+
+    def _enter(self, place: Place) -> None:
         """A round begins where the first of its candidates is heard of."""
-        place = id.iteration, id.phase, id.number
         if place == self._place:
-            return []
-        left = self._leave()
+            return
         self._place = place
-        if id.number:
+        iteration, _, number = place
+        if number:
             self._rounds += 1
-        if id.number or not id.iteration:
+        if number or not iteration:
             self._round = _Round(self._rounds)
-        return left
 
     def _leave(self) -> list[Point]:
         """The round that went before is whole."""
@@ -125,6 +138,23 @@ class Points:
             name = "candidate" if entry.id.number else "untrained"
             layer = self._layers.get(entry.id.subject, entry.id.subject)
             yield Point(f"{name}/{layer}", score, self._rounds, time)
+
+    def _of_drop(self, entry: Dropped, time: float) -> Iterator[Point]:
+        for row in entry.ranking:
+            if row.candidate not in self._told:
+                self._told.add(row.candidate)
+                key = f"kept/{self._layers[row.candidate]}"
+                yield Point(key, float(row.kept), entry.id.iteration, time)
+
+
+def _labels(generated: Generated) -> dict[str, str]:
+    """What metrics call each candidate: MLflow takes only ``[A-Za-z0-9_./ :-]``, and not much."""
+    changing = Counter(next(iter(c.changes)) for c in generated.candidates if len(c.changes) == 1)
+    return {
+        c.name: layer if len(c.changes) == 1 and changing[layer] == 1 else c.name
+        for c in generated.candidates
+        for layer in [next(iter(c.changes), "")]
+    }
 
 
 def _of_all(whole: _Round) -> Iterator[Point]:
@@ -162,9 +192,16 @@ def _of_rung(time: float, view: View) -> Iterator[Point]:
         "cost/client_rounds": ledger.search.client_rounds,
         "cost/initial_gmacs": ledger.initial.macs / 1e9,
     }
-    for layer, width in zip(view.start.layers, rung.architecture.widths, strict=True):
-        values[f"width/{layer.name}"] = width
+    values |= _widths(view.start, rung.architecture)
     if ledger.factors:
         values["cost/times_cheaper"] = ledger.factors["total"]
     for key, value in values.items():
         yield Point(key, value, rung.rung, time)
+
+
+def _widths(start: Started, network: Architecture) -> dict[str, int]:
+    """Of the groups that can be cut; a group that was left out has a width of its own between."""
+    fixed = {left["choice"] for left in start.left_out}
+    free = [width for choice, width in enumerate(network.widths) if choice not in fixed]
+    layers = zip(start.layers, free, strict=True)
+    return {f"width/{layer.name}": width for layer, width in layers}

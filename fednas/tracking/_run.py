@@ -7,8 +7,10 @@ connecting, so a lost answer, a killed exporter or a wiped server end in the sam
 from __future__ import annotations
 
 import json
+import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from fednas.store import digest_of
 from fednas.tracking._points import Point
-from fednas.tracking._store import Hopeless
+from fednas.tracking._store import SQLITE, Hopeless
 
 __all__ = ["SEARCH_ID", "SearchRun"]
 
@@ -29,8 +31,9 @@ _TABLES = "mlflow.loggedArtifacts"  # the tag that mlflow.log_table writes and t
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI guesses, and wrongly
 _HOPELESS = {
     "unsupported URI": "MLflow knows no such kind of server",
-    "file is not a database": "is no database",
+    "out-of-date database schema": "its database is another version's: run `mlflow db upgrade`",
 }
+_UNREADABLE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN)
 _METRICS_PER_BATCH = 500
 _PARAMS_PER_BATCH = 100
 
@@ -61,9 +64,10 @@ class SearchRun:
     @property
     def client(self) -> MlflowClient:
         if self._client is None:
+            _check_database(self._uri)
             try:
                 self._client = MlflowClient(self._uri)
-            except Exception as error:  # MLflow's own, or its database's
+            except Exception as error:  # MLflow's own, or of a plugin
                 for said, what in _HOPELESS.items():
                     if said in str(error):
                         raise Hopeless(f"{self._uri}: {what}") from None
@@ -176,11 +180,24 @@ class SearchRun:
         return str(found.experiment_id)
 
 
+def _check_database(uri: str) -> None:
+    """A file that SQLite cannot read is known at once; MLflow would try for minutes."""
+    if not uri.startswith(SQLITE):
+        return
+    path = uri.removeprefix(SQLITE).partition("?")[0]
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode in _UNREADABLE:
+            raise Hopeless(f"{path}: {error}") from None
+
+
 def _artifact_location(uri: str) -> str | None:
     """Beside the database for SQLite, else where the server wants it."""
-    if not uri.startswith("sqlite:///"):
+    if not uri.startswith(SQLITE):
         return None
-    return str(Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts")
+    return str(Path(uri.removeprefix(SQLITE)).resolve().parent / "mlartifacts")
 
 
 T = TypeVar("T")

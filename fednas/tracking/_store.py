@@ -12,7 +12,10 @@ from fednas.store import FolderStore, Store
 if TYPE_CHECKING:
     from fednas.store import MinioConfig
 
-__all__ = ["Hopeless", "open_store", "store_message"]
+__all__ = ["SQLITE", "Hopeless", "open_store", "store_message"]
+
+SQLITE = "sqlite:///"
+"""How a tracking URI that is a file begins."""
 
 PATIENCE = 5.0
 """Seconds of asking an S3 server that is down, before the exporter says so and waits."""

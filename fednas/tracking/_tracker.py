@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from fednas.store import Layout
-from fednas.tracking._store import store_message
+from fednas.tracking._store import SQLITE, store_message
 
 if TYPE_CHECKING:
     from fednas.store import MinioConfig
@@ -26,7 +26,6 @@ __all__ = ["Tracker"]
 
 _HOPELESS = 3
 _LONGEST_WAIT = 60.0
-_SQLITE = "sqlite:///"
 
 
 class Tracker:
@@ -208,8 +207,6 @@ def _hang_up(process: subprocess.Popen[str]) -> None:
 
 def _absolute(uri: str) -> str:
     """The child works in another folder, so that SQLite's MLflow leaves nothing in ours."""
-    if not uri.startswith(_SQLITE):
+    if not uri.startswith(SQLITE):
         return uri
-    path = Path(uri.removeprefix(_SQLITE)).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return f"{_SQLITE}{path}"
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).resolve()}"

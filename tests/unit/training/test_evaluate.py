@@ -4,7 +4,8 @@ import torch
 from torch.nn import functional
 
 from fednas.data import split_rows
-from fednas.training import Sgd, evaluate, normalise, recalibrate, train
+from fednas.spec import Sgd
+from fednas.training import evaluate, normalise, recalibrate, train
 
 SHAPE = (1, 8, 8)
 
@@ -12,7 +13,7 @@ SHAPE = (1, 8, 8)
 @pytest.fixture
 def trained(make_network, rows):
     network = make_network()
-    train(network, rows, SHAPE, epochs=3, batch_size=32, optimizer=Sgd(0.05), seed=0)
+    train(network, rows, SHAPE, epochs=3, batch_size=32, optimizer=Sgd(learning_rate=0.05), seed=0)
     return network
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from fednas.data import open_rows, split_rows
-from fednas.training import Sgd, normalise, train
+from fednas.spec import Sgd
+from fednas.training import normalise, train
 
 SHAPE = (1, 8, 8)
 SETTINGS = Sgd(learning_rate=0.05, momentum=0.9, weight_decay=1e-4)
@@ -96,7 +97,13 @@ def test_one_step_is_the_textbook_update(rows):
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     nn.init.zeros_(network[1].weight)
     nn.init.ones_(network[1].bias)
-    fit(network, rows[:4], epochs=1, batch_size=4, optimizer=Sgd(0.1, 0.9, 0.01))
+    fit(
+        network,
+        rows[:4],
+        epochs=1,
+        batch_size=4,
+        optimizer=Sgd(learning_rate=0.1, momentum=0.9, weight_decay=0.01),
+    )
     _, labels = split_rows(np.array(rows[:4]), SHAPE)
     gradient = (0.1 - np.eye(10)[labels]).mean(0)
     expected = 1 - 0.1 * (gradient + 0.01)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fednas.federation import weighted_mean
+from fednas.work import weighted_mean
 
 floats = st.floats(-1e6, 1e6, width=32)
 updates = st.integers(1, 8).flatmap(

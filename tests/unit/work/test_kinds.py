@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fednas.data import encode_rows, load_dataset, open_rows
-from fednas.errors import Corrupt, TaskFailed
-from fednas.federation import Task, trained_samples, weighted_mean
-from fednas.fleet._work import KINDS, Work, execute, numerics
+from fednas.errors import Corrupt, TaskFailed, TrainingDiverged
+from fednas.fleet import _worker
 from fednas.models import decode, encode, start_architecture
 from fednas.space import Space
 from fednas.store import digest_of
+from fednas.work import KINDS, TRAIN, Task, Work, execute, trained_samples, weighted_mean
+from fednas.work._modules import ModuleCache, _cache
 
 NETWORK = start_architecture("cnn", channels=1, size=8, classes=10, width_multiplier=0.25)
 DIGITS = load_dataset("digits")
@@ -43,6 +46,18 @@ def shard(count: int, start: int = 0) -> bytes:
     return encode_rows(DIGITS.images[chosen], DIGITS.labels[chosen])
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_worker() -> Iterator[None]:
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    _worker.one_thread()
+    yield
+    torch.use_deterministic_algorithms(before)
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
 @pytest.fixture(scope="module")
 def weights() -> bytes:
     made = execute(
@@ -56,7 +71,7 @@ def trained(weights: bytes, rows: bytes, seed: int = 1, **changes: Any) -> Work:
         "architecture": NETWORK.model_dump(),
         "epochs": 1.5,
         "batch_size": 16,
-        "optimizer": SGD | changes,
+        "sgd": SGD | changes,
     }
     return execute(
         task(
@@ -75,8 +90,7 @@ def test_training_gives_new_weights_and_weighs_by_samples(weights: bytes) -> Non
     assert decode(work.outputs["weights"]).size == decode(weights).size
     assert work.outputs["weights"] != weights
     assert work.weight == 40
-    assert work.scalars["samples"] == trained_samples(40, 1.5, 16)
-    assert work.scalars["bytes"] == len(work.outputs["weights"])
+    assert work.sums["samples"] == trained_samples(40, 1.5, 16)
 
 
 def test_the_same_task_gives_the_same_bits_and_another_seed_others(weights: bytes) -> None:
@@ -86,8 +100,10 @@ def test_the_same_task_gives_the_same_bits_and_another_seed_others(weights: byte
 
 
 def test_training_that_diverges_gives_no_update(weights: bytes) -> None:
-    with pytest.raises(TaskFailed, match=r"training diverged.*lower the optimizer's learningRate"):
-        trained(weights, shard(60), learning_rate=1e12)
+    with pytest.raises(
+        TrainingDiverged, match=r"training diverged.*lower the optimizer's learningRate"
+    ):
+        trained(encode(decode(weights) * np.float32(1e30)), shard(60))
 
 
 def test_evaluation_counts_and_recalibrates_only_where_asked(weights: bytes) -> None:
@@ -99,7 +115,7 @@ def test_evaluation_counts_and_recalibrates_only_where_asked(weights: bytes) -> 
     source = MemorySource(weights, rows)
     plain = execute(task("evaluate", data={"shard": digest_of(rows)}, **given), source)
     assert plain.outputs == {}
-    assert 0 <= plain.scalars["correct"] <= plain.scalars["total"] == 50
+    assert 0 <= plain.sums["correct"] <= plain.sums["total"] == 50
     both = {"shard": digest_of(rows), "calibration": digest_of(rows)}
     calibrated = execute(task("evaluate", data=both, **given), source)
     assert decode(calibrated.outputs["weights"]).size == decode(weights).size
@@ -117,12 +133,13 @@ def test_the_aggregate_is_the_mean_in_the_order_of_clients(weights: bytes) -> No
         MemorySource(*blobs.values()),
     )
     expected = weighted_mean([(b, 3), (a, 1)])
-    assert decode(work.outputs["weights"]).tobytes() == expected.tobytes()
+    assert decode(work.outputs["mean"]).tobytes() == expected.tobytes()
 
 
 def test_a_traced_space_cuts_weights_for_its_children(weights: bytes) -> None:
     traced = execute(task("trace", params={"architecture": NETWORK.model_dump()}), MemorySource())
-    assert set(numerics()) == {"torch", "cpu", "onednn", "numpy"}
+    numerics = json.loads(traced.outputs["numerics"])
+    assert set(numerics) == {"torch", "cpu", "numpy", "digest"}
     assert len(Space.from_json(traced.outputs["space"]).groups) == 4
     child = NETWORK.with_widths((8, 4, 8, 8))
     work = execute(
@@ -154,7 +171,7 @@ def vector(*values: float) -> bytes:
 
 def test_a_right_update_is_accepted_as_it_is() -> None:
     blob = vector(1, 2, 3)
-    assert accepted(blob).outputs == {"weights": blob}
+    assert accepted(blob).outputs == {"update": blob}
 
 
 @pytest.mark.parametrize(
@@ -191,5 +208,48 @@ def test_an_unknown_kind_is_named_with_the_known_ones() -> None:
 
 
 def test_a_kind_without_its_parameter_says_which() -> None:
-    with pytest.raises(KeyError, match="upload"):
+    with pytest.raises(TaskFailed, match=r"params\.upload: Field required"):
         execute(task("accept"), MemorySource())
+
+
+# --- what a worker keeps -------------------------------------------------------------------------
+
+
+def test_a_worker_fills_no_fresh_memory() -> None:
+    import torch
+
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_kept_modules_are_bounded_in_bytes_and_the_last_one_stays() -> None:
+    networks = [NETWORK.with_widths((8, 8, 8, width)) for width in range(1, 9)]
+    one = ModuleCache(1)
+    for network in networks:
+        one.get(network)
+    assert one.bytes > 0
+    assert one.get(networks[-1]) is one.get(networks[-1])
+    sizes = [ModuleCache(1) for _ in networks]
+    for cache, network in zip(sizes, networks, strict=True):
+        cache.get(network)
+    limit = sum(cache.bytes for cache in sizes[-3:])
+    several = ModuleCache(limit)
+    kept = [several.get(network) for network in networks]
+    assert several.bytes <= limit
+    assert several.get(networks[-1]) is kept[-1]
+    assert several.get(networks[0]) is not kept[0]
+
+
+def test_no_gradients_are_kept_after_training(weights: bytes) -> None:
+    trained(weights, shard(40))
+    module = _cache.get(NETWORK)
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+def test_what_training_costs_is_declared_with_the_kind() -> None:
+    params = TRAIN.params.model_validate(
+        {"architecture": NETWORK, "epochs": 1.5, "batch_size": 16, "sgd": SGD}
+    )
+    assert TRAIN.samples(params, 40) == trained_samples(40, 1.5, 16) == 64
+    assert TRAIN.passes == 3
+    assert [output.name for output in TRAIN.outputs] == ["weights"]
