@@ -17,9 +17,8 @@ from fednas.errors import BadInput, Corrupt, DataError
 from fednas.models import encode
 from fednas.search import Rung, View
 from fednas.store import Blobs, FolderStore, Layout, canonical_json, digest_of
-from tests.unit.tracking.conftest import recorded, recorded_search
 from tests.unit.search.toy import DIGITS, search
-from tests.unit.tracking.conftest import write_journal
+from tests.unit.tracking.conftest import recorded, recorded_search, write_journal
 
 LAYOUT = Layout()
 

@@ -11,8 +11,7 @@ import pytest
 
 from fednas.cli import main
 from fednas.store import canonical_json
-from tests.unit.tracking.conftest import recorded_search
-from tests.unit.tracking.conftest import write_journal
+from tests.unit.tracking.conftest import recorded_search, write_journal
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,10 @@ import sys
 import pytest
 
 from fednas.fleet._client import Backoff
+from fednas.fleet._numerics import Numerics
+from fednas.fleet._protocol import PROTOCOL, Register
+from fednas.fleet._remote import RemoteFleet
+from fednas.fleet._sessions import Session
 
 
 def test_waits_double_up_to_a_cap_with_jitter() -> None:
@@ -31,3 +35,38 @@ def test_programs_load_no_more_than_they_need(module: str, absent: set[str]) -> 
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & {absent!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def _session(digest: str, device_class: str = "phone") -> Session:
+    return Session("s", f"{device_class}/a", device_class, {"digest": digest}, 0.0)
+
+
+def test_a_program_of_other_bits_gets_no_work_until_somebody_consents() -> None:
+    numerics = Numerics()
+    ours, other = _session("a" * 64), _session("b" * 64)
+    assert numerics.accepts(other), "the search has none yet"
+    numerics.accept("a" * 64)
+    assert numerics.accepts(ours)
+    assert not numerics.accepts(other)
+    numerics.accept_any()
+    assert numerics.accepts(other)
+
+
+def test_programs_of_other_bits_are_strangers_and_serve_no_client() -> None:
+    fleet = RemoteFleet({"phone-0": "phone", "phone-1": "phone", "hub-0": "hub"})
+    fleet.numerics.accept("a" * 64)
+    for name, device_class, digest in (("x", "phone", "b"), ("y", "hub", "a")):
+        fleet.register(
+            Register(
+                protocol=PROTOCOL,
+                device_class=device_class,
+                name=name,
+                numerics={"digest": digest * 64},
+            )
+        )
+    assert fleet.alive() == {"hub": 1, "phone": 0}
+    assert fleet.available() == 1
+    assert [session.device_class for session in fleet.strangers()] == ["phone"]
+    fleet.numerics.accept_any()
+    assert (fleet.alive(), fleet.available()) == ({"hub": 1, "phone": 1}, 3)
+    assert fleet.strangers() == []

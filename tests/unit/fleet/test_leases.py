@@ -243,3 +243,11 @@ class AnyOrder(RuleBasedStateMachine):
 
 TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=40, stateful_step_count=30)
+
+
+def test_a_fault_that_whoever_tries_would_have_is_final() -> None:
+    book, _ = make()
+    job = book.add("task", "phone", "phone-0")
+    assert book.fail(take(book).id, "TrainingDiverged", final=True) is Fate.GIVEN_UP
+    assert job.state is State.DONE
+    assert book.lease("b", "phone") is None

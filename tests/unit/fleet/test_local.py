@@ -194,7 +194,8 @@ def test_the_environment_of_the_program_is_left_alone(tmp_path: Path) -> None:
         "from fednas.fleet import LocalFleet; from fednas.store import FolderStore, Layout\n"
         "if __name__ == '__main__':\n"
         "    before = dict(os.environ)\n"
-        f"    fleet = LocalFleet(partial(FolderStore, Path({str(tmp_path)!r})), Layout(), workers=1)\n"
+        f"    opens = partial(FolderStore, Path({str(tmp_path)!r}))\n"
+        "    fleet = LocalFleet(opens, Layout(), workers=1)\n"
         "    fleet.close()\n"
         "    assert dict(os.environ) == before, set(os.environ) ^ set(before)\n"
     )

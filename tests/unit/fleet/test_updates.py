@@ -68,7 +68,7 @@ def test_a_right_report_has_no_problem() -> None:
         ({"outputs": {"other": Uploaded(sha256="a" * 64, size=100)}}, "WrongOutputs"),
         ({"outputs": {"weights": Uploaded(sha256="a" * 64, size=2**60)}}, "WrongSize"),
         ({"weight": 7_000_000}, "WrongWeight"),
-        ({"sums": {"samples": 8}}, "WrongScalars"),
+        ({"sums": {"samples": 8}}, "WrongSums"),
     ],
 )
 def test_a_wrong_report_is_refused_with_a_reason(changes: dict[str, object], reason: str) -> None:
