@@ -187,9 +187,7 @@ def measure(num_clients: int, iterations: int) -> dict[str, Any]:
         {
             "family": "mobilenet_v1",
             "args": {"inputChannels": 3, "inputSize": 32, "classes": 10, "widthMultiplier": 0.25},
-            "choices": {
-                "widths": [8, 16, 32, 32, 64, 64, 128, 128, 128, 128, 128, 128, 256, 256]
-            },
+            "choices": {"widths": [8, 16, 32, 32, 64, 64, 128, 128, 128, 128, 128, 128, 256, 256]},
         }
     )
     space, shards, stillness = trace(architecture), shards_of(search), Stillness()

@@ -73,9 +73,12 @@ class Journal:
             and (key := entry.key[len(self.prefix) : -len(_SUFFIX)]) not in self._known
         ]
         if len(new) < _READERS:
-            return [self._read(item) for item in new]
-        with ThreadPoolExecutor(_READERS) as readers:
-            return list(readers.map(self._read, new))
+            found = [self._read(item) for item in new]
+        else:
+            with ThreadPoolExecutor(_READERS) as readers:
+                found = list(readers.map(self._read, new))
+        self._known.update(record.key for record in found)  # all, or none where one failed
+        return found
 
     def record(self, key: str, value: Mapping[str, Any]) -> Record:
         """Write a record, once.
@@ -102,9 +105,7 @@ class Journal:
     def _read(self, item: tuple[str, StoredObject]) -> Record:
         key, entry = item
         data = self.store.get(entry.key)
-        record = self._parse(key, data, entry.modified)
-        self._known.add(key)
-        return record
+        return self._parse(key, data, entry.modified)
 
     def _parse(self, key: str, data: bytes, time: float) -> Record:
         where = self.uri(key)

@@ -98,7 +98,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     journal, ladder = folder / "journal", folder / "ladder"
     return {
         "ladder": result.view.ladder_rows,
-        "decisions": result.decisions,
+        "decisions": result.view.decisions,
         "ledger": result.ledger.to_dict(),
         "journal": {
             path.relative_to(journal).as_posix(): path.read_bytes()

@@ -57,6 +57,7 @@ def run_of(uri: str, search_id: str) -> Run:
     """The one run of a search, found by query."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("tests")
+    assert experiment is not None
     (run,) = client.search_runs(
         [experiment.experiment_id], f"tags.`fednas.searchID` = '{search_id}'"
     )
@@ -255,7 +256,12 @@ def test_an_experiment_that_was_deleted_is_not_waited_for(mlflow: Mlflow, tmp_pa
 
 @pytest.mark.parametrize(
     ("uri", "words"),
-    [("foo://bar", "no such kind of server"), ("sqlite:///{tmp}/not.db", "is no database")],
+    [
+        ("foo://bar", "no such kind of server"),
+        ("sqlite:///{tmp}/not.db", "is not a database"),
+        ("sqlite:///{tmp}", "unable to open"),
+        ("sqlite:///{tmp}/not.db/mlflow.db", "cannot hold MLflow's database"),
+    ],
 )
 def test_what_is_no_tracking_server_is_not_waited_for(tmp_path: Path, uri: str, words: str) -> None:
     (tmp_path / "not.db").write_bytes(b"garbage " * 1000)
@@ -272,3 +278,12 @@ def test_a_server_that_is_away_is_named_soon(tmp_path: Path) -> None:
         until(lambda: tracker.error is not None)
         assert "127.0.0.1" in str(tracker.error)
         assert not tracker.hopeless
+
+
+def test_a_journal_that_makes_no_sense_is_not_waited_for(tmp_path: Path) -> None:
+    holed = [one for one in ORDER if one.entry.key != "0001/rung"]
+    write(FolderStore(tmp_path / "search"), holed)
+    with track(tmp_path / "search", f"sqlite:///{tmp_path / 'mlflow.db'}", "x") as tracker:
+        assert not tracker.finish(PATIENCE)
+        assert tracker.hopeless
+        assert "a rung is missing" in str(tracker.error)

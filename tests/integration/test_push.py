@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fednas.cli import app
+from fednas.errors import BadInput
 from fednas.store import MinioConfig
 from tests.servers import Minio
 
@@ -67,11 +68,52 @@ def test_what_is_wrong_is_said(minio: Minio, folder: Path, tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     for path, target, changes, words in [
         (folder, "bucket/x", {}, "must be s3://"),
-        (tmp_path / "nothing", "s3://b/x", {}, "no such file"),
-        (tmp_path / "empty", "s3://b/x", {}, "no files in there"),
-        (folder, "s3://b/x", {"AWS_ACCESS_KEY_ID": ""}, "set AWS_ACCESS_KEY_ID"),
+        (tmp_path / "nothing", "s3://bucket/x", {}, "no such file"),
+        (tmp_path / "empty", "s3://bucket/x", {}, "no files in there"),
+        (folder, "s3://bucket/x", {"AWS_ACCESS_KEY_ID": ""}, "set AWS_ACCESS_KEY_ID"),
         (folder, "s3://fednas/x", {"AWS_SECRET_ACCESS_KEY": "wrong-secret"}, "refuses these cred"),
     ]:
         done = push(minio, path, target, **changes)
         assert done.exit_code != 0
         assert words in str(done.exception), done.exception
+
+
+def test_a_key_is_all_behind_the_bucket_as_it_is_written(
+    minio: Minio, bucket: MinioConfig, tmp_path: Path
+) -> None:
+    keys = ["k/run#1", "k/run#2", "k/a?b=c", "k/50%25 + more", "k/ü"]
+    for number, key in enumerate(keys):
+        (tmp_path / "file").write_bytes(b"%d" % number)
+        assert push(minio, tmp_path / "file", f"s3://{bucket.bucket}/{key}").exit_code == 0
+    store = bucket.open()
+    assert [store.get(key) for key in keys] == [b"%d" % number for number in range(len(keys))]
+    assert sorted(entry.key for entry in store.list("")) == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "s3://b/x",
+        "s3://b kt/x",
+        "s3://1.2.3.4/x",
+        "s3://b?x/x",
+        "s3://bucket/../x",
+        "s3://bucket//x",
+    ],
+)
+def test_what_no_server_could_take_is_bad_input(minio: Minio, folder: Path, target: str) -> None:
+    done = push(minio, folder, target)
+    assert isinstance(done.exception, BadInput)
+    assert "\n" not in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://h:99999", "http://[::1", "http://u:p@h", "http://h:abc", "http://h/path", "ftp://h"],
+)
+def test_an_endpoint_that_is_no_address_is_bad_input(
+    minio: Minio, folder: Path, endpoint: str
+) -> None:
+    done = push(minio, folder, "s3://bucket/x", AWS_ENDPOINT_URL_S3=endpoint)
+    assert isinstance(done.exception, BadInput)
+    assert str(done.exception).startswith(f"endpoint: got {endpoint!r}; must be")

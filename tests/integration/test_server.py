@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 
 from fednas.data import encode_rows
-from fednas.errors import TaskFailed
-from fednas.federation import CLOUD, Pending, Task
+from fednas.errors import TaskFailed, TrainingDiverged
 from fednas.fleet import LocalFleet
 from fednas.fleet._protocol import PROTOCOL
 from fednas.fleet._remote import RemoteFleet
 from fednas.fleet._server import MAX_BODY, Server, create_app
 from fednas.models import encode
 from fednas.store import Blobs, Layout, MinioConfig, MinioStore, digest_of
+from fednas.work import CLOUD, Pending, Task
 from tests.servers import Minio
 
 LAYOUT = Layout("search")
@@ -58,7 +58,7 @@ class Place:
         self.pending.append(self.fleet.submit(task))
         return self.pending[-1]
 
-    def client(self, device_class: str = "phone", name: str = "a") -> Pod:
+    def client(self, device_class: str = "phone", name: str = "a", numerics: str = "a") -> Pod:
         token = TOKENS[f"class/{device_class}"]
         pod = Pod(httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}))
         pod.session = pod.says(
@@ -66,6 +66,7 @@ class Place:
             protocol=PROTOCOL,
             device_class=device_class,
             name=name,
+            numerics={"digest": numerics * 64},
         ).json()["session"]
         self.pods.append(pod)
         return pod
@@ -96,7 +97,7 @@ class Pod:
     def completes(self, grant: Any, data: bytes, **changes: Any) -> httpx.Response:
         message = {
             "outputs": {"weights": {"sha256": digest_of(data), "size": len(data)}},
-            "scalars": {"samples": SAMPLES, "loss": 0.5},
+            "sums": {"samples": SAMPLES, "loss": 0.5},
             "weight": SAMPLES,
             **changes,
         }
@@ -110,7 +111,13 @@ def place(minio: Minio) -> Iterator[Place]:
     store.open_bucket()
     fleet = RemoteFleet(CLIENTS)
     tokens = {role: hashlib.sha256(token.encode()).hexdigest() for role, token in TOKENS.items()}
-    app = create_app(fleet, search_id="search", status=lambda: {"over": fleet.over}, tokens=tokens)
+    app = create_app(
+        fleet,
+        search_id="search",
+        status=lambda: {"over": fleet.over},
+        tokens=tokens,
+        accept_numerics=fleet.numerics.accept_any,
+    )
     server = Server(app, "127.0.0.1:0")
     server.start()
     assert httpx.get(f"{server.url}/readyz").status_code == 503
@@ -143,11 +150,12 @@ def test_a_task_is_leased_fetched_uploaded_and_counted(place: Place) -> None:
         assert digest_of(httpx.get(url).content) == digest
     assert set(grant["urls"]) == {*pending.task.inputs.values(), *pending.task.data.values()}
     assert pod.uploads(grant, GOOD) == 204
-    assert pod.completes(grant, GOOD, cost={"cpu_seconds": 1.5}).status_code == 200
+    assert pod.completes(grant, GOOD, usage={"cpu_seconds": 1.5}).status_code == 200
     result = pending.future.result(60)
     assert result.outputs == {"weights": digest_of(GOOD)}
-    assert result.scalars == {"samples": SAMPLES, "loss": 0.5, "bytes": len(GOOD)}
-    assert (result.weight, result.cost.cpu_seconds) == (SAMPLES, 1.5)
+    assert result.sums == {"samples": SAMPLES, "loss": 0.5}
+    assert result.sizes == {"weights": len(GOOD)}
+    assert (result.weight, result.usage.cpu_seconds) == (SAMPLES, 1.5)
     assert Blobs(place.store, LAYOUT.blobs).get(digest_of(GOOD)) == GOOD
     assert pod.completes(grant, GOOD).status_code == 410, "said twice, counted once"
     deadline = time.monotonic() + 20
@@ -349,8 +357,34 @@ def test_cloud_work_stays_in_the_cloud(place: Place) -> None:
     pod = place.client()
     pending = place.fleet.submit(task)
     assert pod.leases(0) is None
-    assert pending.future.result(60).outputs == {"weights": digest_of(GOOD)}
+    assert pending.future.result(60).outputs == {"update": digest_of(GOOD)}
     place.store.delete(upload)
+
+
+def test_training_that_diverges_is_given_up_at_once(place: Place) -> None:
+    pending, pod = place.submit(), place.client()
+    grant = pod.leases()
+    fail = {"reason": "TrainingDiverged", "message": "loss nan"}
+    assert pod.says(f"leases/{grant['lease']}/fail", **fail).status_code == 200
+    with pytest.raises(TrainingDiverged, match="loss nan"):
+        pending.future.result(5)
+    assert pod.leases(0) is None
+
+
+def test_a_program_of_other_bits_waits_until_the_operator_passes_on_consent(place: Place) -> None:
+    place.fleet.numerics.accept("a" * 64)
+    ours, other = place.client(), place.client(name="b", numerics="b")
+    place.submit()
+    assert other.leases(0) is None
+    assert [session.holder for session in place.fleet.strangers()] == ["phone/b"]
+    assert other.http.post("/v1/accept-numerics", json={}).status_code == 403
+    operator = {"Authorization": "Bearer o-token"}
+    for _ in range(2):
+        answer = httpx.post(f"{place.url}/v1/accept-numerics", headers=operator, json={})
+        assert answer.status_code == 200
+    assert place.fleet.strangers() == []
+    assert other.leases() is not None
+    assert ours.leases(0) is None
 
 
 def test_metrics_count_without_naming_clients(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import math
 import pickle
 import secrets
@@ -9,13 +10,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import pytest
 
 from fednas.errors import BadInput, Diverged, NotFound, StoreError, StoreUnreachable
-from fednas.store import Blobs, FolderStore, Journal, MinioConfig, Store
+from fednas.store import Blobs, FolderStore, Journal, MinioConfig, MinioStore, Store
 from tests.servers import Minio, free_port, minio_server
 
 
@@ -215,10 +218,87 @@ def test_a_uri_takes_its_credentials_from_the_environment(bucket: MinioConfig) -
     assert config == replace(bucket, prefix="data/x")
     refused: dict[str, Callable[[], MinioConfig]] = {
         "must be s3": lambda: MinioConfig.from_uri("file:///x", env=env),
-        "no endpoint": lambda: MinioConfig.from_uri("s3://x", env={}),
-        "no credentials": lambda: MinioConfig.from_uri("s3://x", endpoint="http://m:9", env={}),
-        "must be a URL": lambda: MinioConfig.from_uri("s3://x", endpoint="m:9", env=env),
+        "no endpoint": lambda: MinioConfig.from_uri("s3://xyz", env={}),
+        "no credentials": lambda: MinioConfig.from_uri("s3://xyz", endpoint="http://m:9", env={}),
+        "endpoint: got 'm:9'": lambda: MinioConfig.from_uri("s3://xyz", endpoint="m:9", env=env),
     }
     for words, make in refused.items():
         with pytest.raises(BadInput, match=words):
             make()
+
+
+def test_many_are_deleted_at_once_and_what_is_gone_is_no_error(store: Store) -> None:
+    keys = [f"work/blobs/{number:04}" for number in range(1100)]
+    for key in keys[:30]:
+        store.put(key, b"x")
+    store.put("work/kept", b"x")
+    store.delete(*keys)
+    store.delete()
+    assert [entry.key for entry in store.list("work/")] == ["work/kept"]
+
+
+def test_a_listing_begins_after_a_key(store: Store) -> None:
+    for key in ("j/0001/rung", "j/0002/rung", "j/0010/rung", "j/start"):
+        store.put(key, b"x")
+    assert [o.key for o in store.list("j/", "j/0002/rung")] == ["j/0010/rung", "j/start"]
+    assert [o.key for o in store.list("j/", "j/0003")] == ["j/0010/rung", "j/start"]
+
+
+def test_keys_that_not_every_client_could_name_are_refused(store: Store) -> None:
+    for key in ("../x", "a/../b", "a//b", "/a", "a/", "./a", "", "a\nb"):
+        with pytest.raises(StoreError, match="key"):
+            store.put(key, b"x")
+
+
+def test_a_store_of_a_bucket_is_copied_by_opening_it_again(bucket: MinioConfig) -> None:
+    store = bucket.open()
+    store.put("a", b"x")
+    assert pickle.loads(pickle.dumps(store)).get("a") == b"x"
+
+
+@pytest.mark.parametrize(("minutes", "way"), [(20, "ahead of"), (-20, "behind")])
+def test_a_wrong_clock_is_named(
+    bucket: MinioConfig, monkeypatch: pytest.MonkeyPatch, minutes: int, way: str
+) -> None:
+    off = timedelta(minutes=minutes)
+    monkeypatch.setattr("minio.time.utcnow", lambda: datetime.now(UTC) + off)
+    monkeypatch.setattr("minio.api.time.utcnow", lambda: datetime.now(UTC) + off)
+    store = MinioStore(bucket, now=lambda: time.time() + off.total_seconds())
+    with pytest.raises(
+        StoreError, match=rf"clock is (19 min 5\d s|20 min( \d s)?) {way} the store"
+    ):
+        store.get("a")
+
+
+class Forwarding(http.server.BaseHTTPRequestHandler):
+    """A forward proxy that counts."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        answer = httpx.get(self.path, headers=dict(self.headers.items()), trust_env=False)
+        self.send_response(answer.status_code)
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_proxy_of_the_environment_is_followed_but_for_no_proxy(
+    bucket: MinioConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.open().put("a", b"x")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Forwarding) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_port}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        assert bucket.open().get("a") == b"x"
+        assert Forwarding.asked == [f"{bucket.endpoint}/{bucket.bucket}/a"]
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert bucket.open().get("a") == b"x"
+        assert len(Forwarding.asked) == 1
+        proxy.shutdown()

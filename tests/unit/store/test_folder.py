@@ -111,3 +111,11 @@ def test_a_blob_whose_bytes_changed_is_corrupt(
     for read in (blobs.get, blobs.check):
         with pytest.raises(Corrupt, match=digest):
             read(digest)
+
+
+def test_a_folder_may_lie_above_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    store = FolderStore(Path("../there"))
+    store.put("a/b", b"x")
+    assert (tmp_path / "there" / "a" / "b").read_bytes() == store.get("a/b") == b"x"

@@ -109,3 +109,23 @@ def test_garbage_under_a_key_diverges_and_stays() -> None:
     with pytest.raises(Diverged, match="another coordinator of this search"):
         Journal(store, "journal/").record("a", {"x": 1})
     assert store.get("journal/a.json") == b"garbage"
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_a_look_that_fails_midway_loses_no_record(count: int) -> None:
+    class Failing(MemoryStore):
+        fails = True
+
+        def get(self, key: str) -> bytes:
+            if self.fails and key.endswith("2/rung.json"):
+                raise StoreError("no answer")
+            return super().get(key)
+
+    store = Failing()
+    writer, reader = Journal(store, "journal/"), Journal(store, "journal/")
+    for number in range(count):
+        writer.record(f"{number:04}/rung", {"n": number})
+    with pytest.raises(StoreError):
+        reader.refresh()
+    store.fails = False
+    assert [record.value["n"] for record in reader.refresh()] == list(range(count))

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fednas.search import Closed, Recorded, Scored, View
+from fednas.search import Closed, Consented, Dropped, Generated, Recorded, Scored, Started, View
 from fednas.tracking._points import Point, Points
+from tests.unit.tracking.conftest import recorded
 
 
 def folded(entries: list[Recorded]) -> list[Point]:
@@ -112,3 +116,88 @@ def test_candidates_in_parallel_give_the_same_points_whoever_was_first(
     assert after.keys() == before.keys()
     for key, value in after.items():
         assert value == pytest.approx(before[key])
+
+
+@given(st.randoms(use_true_random=False))
+def test_points_are_those_of_any_order_in_which_a_round_can_be_written(random: Any) -> None:
+    """Live, a candidate is evaluated before another one's updates are there."""
+    phases = View(recorded()).phases
+    places: dict[tuple[int, ...], list[Recorded]] = defaultdict(list)
+    for one in recorded():
+        order = one.entry.order(phases)
+        places[(*order[:3], order[3] > Scored.rank)].append(one)
+    live: list[Recorded] = []
+    for place in sorted(places):
+        pairs: dict[str, list[Recorded]] = defaultdict(list)
+        for one in places[place]:
+            pairs[one.entry.key.rpartition("-")[0]].append(one)
+        while pairs:
+            chosen = random.choice(sorted(pairs))
+            live.append(pairs[chosen].pop(0))
+            if not pairs[chosen]:
+                del pairs[chosen]
+    told = {(p.key, p.step): p.value for p in folded(live)}
+    assert told == pytest.approx({(p.key, p.step): p.value for p in folded(recorded())})
+
+
+@pytest.mark.parametrize("at", range(1, 72, 7))
+def test_a_consent_in_the_middle_of_a_round_changes_nothing(
+    entries: list[Recorded], at: int
+) -> None:
+    """It is written where a search goes on; whoever reads it later reads it at the start."""
+    consent = Recorded(Consented(numerics={"digest": "d"}), entries[at].time)
+    assert folded([*entries[:at], consent, *entries[at:]]) == folded(entries)
+
+
+def test_a_candidate_that_changes_several_layers_is_called_by_its_name(
+    entries: list[Recorded],
+) -> None:
+    """MLflow refuses a ``+``, and more than 250 characters."""
+    found = folded([_changing_all(one) for one in entries])
+    assert series(found, "candidate/layers.0.conv") == series(
+        folded(entries), "candidate/layers.0.conv"
+    )
+    assert not [point.key for point in found if "+" in point.key]
+
+
+def _changing_all(one: Recorded) -> Recorded:
+    if not isinstance(one.entry, Generated):
+        return one
+    every = {name: change for c in one.entry.candidates for name, change in c.changes.items()}
+    offered = tuple(c.model_copy(update={"changes": every}) for c in one.entry.candidates)
+    return Recorded(one.entry.model_copy(update={"candidates": offered}), one.time)
+
+
+def test_candidates_that_change_the_same_layer_are_told_apart(entries: list[Recorded]) -> None:
+    same = []
+    for one in entries:
+        entry = one.entry
+        if isinstance(entry, Generated):
+            changes = entry.candidates[0].changes
+            offered = tuple(c.model_copy(update={"changes": changes}) for c in entry.candidates)
+            entry = entry.model_copy(update={"candidates": offered})
+        same.append(Recorded(entry, one.time))
+    assert max(Counter((point.key, point.step) for point in folded(same)).values()) == 1
+
+
+def test_a_second_drop_says_nothing_anew_of_who_was_told(entries: list[Recorded]) -> None:
+    index = next(i for i, one in enumerate(entries) if isinstance(one.entry, Dropped))
+    again = [*entries[: index + 1], *entries[index:]]
+    assert folded(again) == folded(entries)
+
+
+def test_a_layer_that_cannot_be_cut_has_no_width_and_shifts_no_other(
+    entries: list[Recorded],
+) -> None:
+    fixed = []
+    for one in entries:
+        entry = one.entry
+        if isinstance(entry, Started):
+            first, *rest = entry.layers
+            left = {"name": first.name, "choice": 0, "width": first.width, "reason": "tied"}
+            entry = entry.model_copy(update={"layers": tuple(rest), "left_out": (left,)})
+        fixed.append(Recorded(entry, one.time))
+    before, after = folded(entries), folded(fixed)
+    assert {p for p in before if p not in after} == {
+        p for p in before if p.key == "width/layers.0.conv"
+    }
