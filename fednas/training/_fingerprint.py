@@ -16,7 +16,6 @@ import torch
 from fednas.data import encode_rows, open_rows
 from fednas.models import Architecture, build, start_architecture, to_vector
 from fednas.spec import Sgd
-from fednas.spec import Sgd
 from fednas.training._evaluate import evaluate, recalibrate
 from fednas.training._train import train
 
