@@ -107,12 +107,12 @@ def measured(command: list[str], seconds: float | None = None) -> tuple[str, int
 
 def searched(folder: Path) -> dict[str, float]:
     """Throughput of client training, from the run folder's observations and journal."""
-    start = json.loads((folder / "journal" / "000-start.json").read_text())
+    start = json.loads((folder / "journal" / "start.json").read_text())
     macs = {}
     for path in (folder / "journal").glob("*/generated.json"):
         generated = json.loads(path.read_text())
         for candidate in generated["candidates"]:
-            macs[f"{generated['iteration']:03}", candidate["candidate"]] = candidate["macs"]
+            macs[path.parent.name, candidate["name"]] = candidate["costs"]["macs"]
     spans, samples, full = [], 0.0, 0.0
     for line in (folder / "observations.jsonl").read_text().splitlines():
         task = json.loads(line)
@@ -120,8 +120,8 @@ def searched(folder: Path) -> dict[str, float]:
             continue
         iteration, _, candidate, *_ = task["task"].split("/")
         spans.append((task["time"] - task["wall_seconds"], task["time"]))
-        samples += task["scalars"]["samples"]
-        full += task["scalars"]["samples"] * macs[iteration, candidate] / start["macs"]
+        samples += task["sums"]["samples"]
+        full += task["sums"]["samples"] * macs[iteration, candidate] / start["costs"]["macs"]
     busy, until = 0.0, 0.0
     for begin, end in sorted(spans):
         busy += max(0.0, end - max(begin, until))

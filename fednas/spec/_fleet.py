@@ -154,10 +154,14 @@ class Federation(Model):
         0.8,
         gt=0,
         le=1,
-        description="Share of a round's clients whose updates suffice once its time is up.",
+        description="Share of a round's clients whose updates suffice once the time is up.",
     )
     round_timeout_seconds: Int = Field(
-        600, ge=1, le=86400, description="Seconds after which a round closes on its quorum."
+        600,
+        ge=1,
+        le=86400,
+        description="Seconds that a client may take for its task; "
+        "when those still under way have had them, the round closes on its quorum.",
     )
 
 

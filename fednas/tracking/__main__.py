@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from fednas.errors import Corrupt, FednasError
 from fednas.store import Blobs, Journal, Store
@@ -29,6 +32,8 @@ LAST_WORDS = 8.0
 HOPELESS = 3
 """Exit code when waiting mends nothing: no MLflow is installed, or only the user can mend it."""
 
+_PORTS = {"http": 80, "https": 443}
+
 
 def main() -> int:
     """Export until the search has ended or standard input has."""
@@ -40,6 +45,8 @@ def main() -> int:
     try:
         if config["uri"].startswith(SQLITE):
             _enter(Path(config["uri"].removeprefix(SQLITE)).parent)
+        if away := _knock(config["uri"]):
+            _say({"error": away})
         exporter = _make(config, open_store(config["store"]))
         _export(exporter, closing, config["poll"])
     except ImportError as error:
@@ -58,6 +65,26 @@ def _enter(folder: Path) -> None:
         os.chdir(folder)
     except OSError as error:
         raise Hopeless(f"{folder}: cannot hold MLflow's database: {error.strerror}") from None
+
+
+def _knock(uri: str) -> str | None:
+    """Why no server answers there: known before MLflow is imported, which takes seconds.
+
+    Only told, never acted on: the exporter tries all the same.
+    """
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
+        if not host or not port or parts.scheme not in _PORTS:
+            return None
+        if parts.scheme in getproxies() and not proxy_bypass(host):
+            return None
+        socket.create_connection((host, port), timeout=1.0).close()
+    except ValueError:
+        return None  # it is no address, which is seen to where MLflow is asked
+    except OSError as error:
+        return f"{host}:{port}: {error.strerror or error}"
+    return None
 
 
 def _make(config: dict[str, Any], store: Store) -> Exporter:

@@ -134,7 +134,7 @@ class Points:
         if self._round is not None:
             self._round.scores.append(score)
             self._round.time = max(self._round.time, time)
-        if entry.id.iteration:
+        if entry.id.iteration and entry.id.subject:  # one network alone is told by round/...
             name = "candidate" if entry.id.number else "untrained"
             layer = self._layers.get(entry.id.subject, entry.id.subject)
             yield Point(f"{name}/{layer}", score, self._rounds, time)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
@@ -32,6 +33,7 @@ _KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI gue
 _HOPELESS = {
     "unsupported URI": "MLflow knows no such kind of server",
     "out-of-date database schema": "its database is another version's: run `mlflow db upgrade`",
+    "in maintenance mode": "MLflow keeps no runs in folders any more: name a sqlite:/// file",
 }
 _UNREADABLE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN)
 _METRICS_PER_BATCH = 500
@@ -64,6 +66,7 @@ class SearchRun:
     @property
     def client(self) -> MlflowClient:
         if self._client is None:
+            _check_address(self._uri)
             _check_database(self._uri)
             try:
                 self._client = MlflowClient(self._uri)
@@ -178,6 +181,17 @@ class SearchRun:
                 "another in tracking.experiment"
             )
         return str(found.experiment_id)
+
+
+def _check_address(uri: str) -> None:
+    """An address without a host is one that no server will ever have."""
+    try:
+        parts = urlsplit(uri)
+        named = parts.scheme not in ("http", "https") or bool(parts.hostname)
+    except ValueError:
+        named = False
+    if not named:
+        raise Hopeless(f"{uri}: names no server; must be like http://host:5000")
 
 
 def _check_database(uri: str) -> None:

@@ -59,7 +59,7 @@ def description(start: Started, end: Ended | None) -> str:
     text = (
         f"Federated search **{start.name}**: {search.spec.model.name} on "
         f"{search.spec.data.source}, clients: {who}; down to {share} of "
-        f"{start.costs[resource] / 1e6:.1f} {_UNITS[resource]}.\n\n"
+        f"{start.costs[resource] / 1e6:.1f} {_UNITS.get(resource, f'M {resource}')}.\n\n"
         "Every candidate's fate: `decisions.json`. Every round: `rounds.json`. "
         "The networks: `ladder.json`. What it cost the clients: `ledger.json`."
     )

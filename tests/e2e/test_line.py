@@ -190,7 +190,7 @@ def test_every_round_and_every_candidate_is_in_mlflow(
     assert sum(int(point["value"]) for point in history if int(point["step"])) == len(trained)
     assert len(rounds["data"]) == len(result.view.rounds)
     fates = _column(decisions, "outcome")
-    assert fates == [row["outcome"] for row in result.decisions]
+    assert fates == [row["outcome"] for row in result.view.decisions]
     assert "dropped" in fates
 
 

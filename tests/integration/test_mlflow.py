@@ -145,8 +145,7 @@ def test_kills_of_the_exporter_and_of_the_server_lose_and_double_nothing(
 
     with track(folder, own_server.uri, "kills") as tracker:
         write(FolderStore(folder), parts[0])
-        until(lambda: tracker.error is not None)  # there is no server
-        assert tracker.pending > 0
+        until(lambda: tracker.error is not None and tracker.pending > 0)  # there is no server
         own_server.start()
         until(lambda: tracker.exported > 0)
         write(FolderStore(folder), parts[1])
@@ -260,6 +259,8 @@ def test_an_experiment_that_was_deleted_is_not_waited_for(mlflow: Mlflow, tmp_pa
         ("foo://bar", "no such kind of server"),
         ("sqlite:///{tmp}/not.db", "is not a database"),
         ("sqlite:///{tmp}", "unable to open"),
+        ("http:/host", "names no server"),
+        ("file://{tmp}/mlruns", "in folders"),
         ("sqlite:///{tmp}/not.db/mlflow.db", "cannot hold MLflow's database"),
     ],
 )
@@ -276,7 +277,9 @@ def test_a_server_that_is_away_is_named_soon(tmp_path: Path) -> None:
     write(FolderStore(tmp_path), ORDER)
     with track(tmp_path, "http://127.0.0.1:1", "away") as tracker:
         until(lambda: tracker.error is not None)
+        assert tracker.run_id is None
         assert "127.0.0.1" in str(tracker.error)
+        assert tracker.undelivered > 0
         assert not tracker.hopeless
 
 
