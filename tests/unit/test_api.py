@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import fednas
-from fednas.api import LadderRung, default_folder, local_shards, local_weights, open_target
+from fednas.api import (
+    Event,
+    Finished,
+    LadderRung,
+    default_folder,
+    local_shards,
+    local_weights,
+    open_target,
+)
 from fednas.data import make_shards
 from fednas.errors import BadInput, Corrupt, DataError
+from fednas.fleet import LocalFleet
 from fednas.models import encode
 from fednas.search import Rung, View
 from fednas.store import Blobs, FolderStore, Layout, canonical_json, digest_of
@@ -173,3 +184,49 @@ def test_a_garbage_spec_in_a_run_folder_is_corrupt(folder: Path) -> None:
     (folder / "ladder" / "search.json").write_text("[1]")
     with pytest.raises(Corrupt, match=r"search\.json: is no FederatedSearch"):
         fednas.open(folder)
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+def test_a_search_can_be_run_where_an_event_loop_runs(folder: Path) -> None:
+    threads: set[str] = set()
+
+    async def notebook() -> fednas.Result:
+        def told(event: Event) -> None:
+            threads.add(threading.current_thread().name)
+
+        return fednas.run(recorded_search(), dir=folder, tracking=None, on_event=told)
+
+    assert len(asyncio.run(notebook()).ladder) == 4
+    assert len(threads) == 1
+
+
+def test_what_a_killed_worker_left_half_written_is_gone_after_the_run(folder: Path) -> None:
+    left = folder / "work" / "blobs" / ".partial-0123"
+
+    def told(event: Event) -> None:
+        if isinstance(event, Finished):  # after the sweep at the start
+            left.parent.mkdir(parents=True, exist_ok=True)
+            left.write_bytes(b"half")
+
+    fednas.run(recorded_search(), dir=folder, tracking=None, on_event=told)
+    assert left.parent.exists()
+    assert not left.exists()
+
+
+def test_as_many_workers_as_the_control_group_grants(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    class Fleet(LocalFleet):
+        def __init__(self, *arguments: Any, workers: int, **options: Any) -> None:
+            asked.append(workers)
+            super().__init__(*arguments, workers=workers, **options)
+
+    monkeypatch.setattr("fednas.api.LocalFleet", Fleet)
+    monkeypatch.setattr("fednas.api.available_cpus", lambda: 3)
+    fednas.run(recorded_search(), dir=folder, tracking=None)
+    fednas.run(recorded_search(), dir=folder, tracking=None, workers=1)
+    assert asked == [3, 1]
