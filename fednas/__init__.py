@@ -17,8 +17,9 @@ from fednas.errors import BadInput, FednasError, SearchFailed, SpecError
 from fednas.spec import FederatedSearch, load_spec
 
 if TYPE_CHECKING:
-    from fednas.api import Result, run
-    from fednas.api import open_target as open
+    from fednas.api import run
+    from fednas.result import Result
+    from fednas.result import open_target as open
 
 __all__ = [
     "BadInput",
@@ -33,11 +34,16 @@ __all__ = [
     "run",
 ]
 
-_LAZY = {"Result": "Result", "open": "open_target", "run": "run"}
+_LAZY = {
+    "Result": ("fednas.result", "Result"),
+    "open": ("fednas.result", "open_target"),
+    "run": ("fednas.api", "run"),
+}
 
 
 def __getattr__(name: str) -> Any:
     """What runs a search is imported at its first use: reading a spec needs none of it."""
     if name in _LAZY:
-        return getattr(import_module("fednas.api"), _LAZY[name])
+        module, attribute = _LAZY[name]
+        return getattr(import_module(module), attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The public Python API: run a search on this machine, and open one that ran anywhere.
+"""The public Python API: run a search on this machine. What came of it is a `fednas.result.Result`.
 
 search = fednas.load_spec("search.yaml")
 result = fednas.run(search, dir="runs/mine")
@@ -19,167 +19,38 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
 from fednas.data import Shards, load_dataset, make_shards, shards_key, source_digest
-from fednas.errors import BadInput, Corrupt, DataError, NotFound, SearchFailed
+from fednas.errors import BadInput, DataError, NotFound, SearchFailed
 from fednas.fleet import LocalFleet, available_cpus
-from fednas.models import decode, state_vector
-from fednas.search import (
-    DataRead,
-    Inputs,
-    Ledger,
-    Reader,
-    Recorded,
-    Rung,
-    View,
-    run_search,
-    rung_file,
-)
-from fednas.spec import FederatedSearch, load_spec, parse_s3
-from fednas.store import Blobs, FolderStore, Journal, Layout, Store, canonical_json, digest_of
+from fednas.models import state_vector
+from fednas.result import Result
+from fednas.search import DataRead, Inputs, Recorded, run_search
+from fednas.spec import FederatedSearch, load_spec
+from fednas.store import Blobs, FolderStore, Layout, Store, canonical_json
 from fednas.tracking import Tracker, figure
 from fednas.work import TaskDone
-
-if TYPE_CHECKING:
-    from torch import nn
 
 __all__ = [
     "Event",
     "Finished",
-    "LadderRung",
-    "Result",
     "Waiting",
     "default_folder",
     "local_shards",
     "local_weights",
     "mlflow_uri",
-    "open_target",
     "run",
     "start_vector",
 ]
 
 _log = logging.getLogger("fednas")
 _TRACKING_SECONDS = 120.0
-
-
-@dataclass(frozen=True)
-class LadderRung(Rung):
-    """A rung of the ladder that can be loaded."""
-
-    store: Store
-    key: str
-
-    def __repr__(self) -> str:
-        return f"LadderRung({self.rung}, {self.share:.3f}x MACs, accuracy {self.accuracy:.4f})"
-
-    def load(self) -> nn.Module:
-        """The trained network in evaluation mode; needs torch.
-
-        Input is float32 [n, C, H, W], ``(pixel / 255 - 0.5) / 0.25``; output logits [n, classes].
-        """
-        from fednas.models import build
-
-        blob = self.store.get(self.key)
-        if digest_of(blob) != self.sha256:
-            raise DataError(f"{self.store.uri(self.key)}: is not the network that the ladder names")
-        return build(self.architecture, decode(blob)).eval()
-
-
-class Result:
-    """What a search has come to so far.
-
-    Tables (`decisions`, `rounds`, `clients`) are data frames where pandas is installed, else lists
-    of dicts.
-
-    Attributes
-    ----------
-    search : FederatedSearch
-    view : View
-        Everything that the journal tells.
-    """
-
-    def __init__(self, store: Store, layout: Layout) -> None:
-        self.store = store
-        self.layout = layout
-        self.view = View()
-        reader = Reader(Journal(store, layout.journal))
-        for _ in range(2):  # another process may be writing
-            for recorded in reader.read():
-                self.view.apply(recorded)
-        key = f"{layout.ladder}search.json"
-        try:
-            self.search = load_spec(json.loads(store.get(key)))
-        except NotFound:
-            raise DataError(f"{store.uri(layout.ladder)}: no search was run here") from None
-        except (TypeError, ValueError) as error:
-            raise Corrupt(f"{store.uri(key)}: is no FederatedSearch: {error}") from None
-
-    @property
-    def ladder(self) -> list[LadderRung]:
-        """The start and the winner of each iteration, in order."""
-        return [self._loadable(rung) for rung in self.view.ladder]
-
-    @property
-    def best(self) -> LadderRung | None:
-        """The most accurate rung, the start included; None while there is none."""
-        best = max(self.view.ladder, key=lambda rung: rung.accuracy, default=None)
-        return None if best is None else self._loadable(best)
-
-    @property
-    def selected(self) -> dict[str, LadderRung | None]:
-        """Device class -> the rung for it; None where no rung is within its budget."""
-        return {
-            name: None if rung is None else self._loadable(rung)
-            for name, rung in self.view.selected(self.search).items()
-        }
-
-    @property
-    def decisions(self) -> Any:
-        """A table of every candidate's fate; see `View.decisions`."""
-        return _table(self.view.decisions)
-
-    @property
-    def rounds(self) -> Any:
-        """A table of every evaluated aggregate; see `View.rounds`."""
-        return _table(self.view.rounds)
-
-    @property
-    def clients(self) -> Any:
-        """A table of what each client paid in the search."""
-        classes = self.view.start.clients if self.view.start else {}
-        return _table(
-            [
-                {"client": name, "deviceClass": classes[name].device_class, **cost.to_dict()}
-                for name, cost in self.ledger.clients.of_clients().items()
-            ]
-        )
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """What the clients paid, and what the naive design would have cost."""
-        ledger = self.view.ledger
-        ledger.tally(Blobs(self.store, self.layout.updates).get)
-        return ledger
-
-    def _loadable(self, rung: Rung) -> LadderRung:
-        return LadderRung(
-            **vars(rung), store=self.store, key=self.layout.ladder + rung_file(rung.rung)
-        )
-
-
-def _table(rows: list[dict[str, Any]]) -> Any:
-    if importlib.util.find_spec("pandas") is None:
-        return rows
-    import pandas
-
-    return pandas.DataFrame(rows)
 
 
 @dataclass(frozen=True)
@@ -328,33 +199,6 @@ def _outside_a_loop(work: Callable[[], Result], stop: Callable[[], None]) -> Res
 def mlflow_uri(folder: Path) -> str:
     """The SQLite database that searches under one folder share, so that they can be compared."""
     return f"sqlite:///{folder.absolute().parent / 'mlflow.db'}"
-
-
-def open_target(target: str | os.PathLike[str]) -> Result:
-    """Open a search that ran, or runs, in a folder or a bucket.
-
-    Parameters
-    ----------
-    target : path or str
-        A run folder, or ``s3://bucket/ladder/<searchID>`` (credentials and endpoint from
-        ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` and ``AWS_ENDPOINT_URL_S3``).
-    """
-    text = os.fspath(target)
-    if text.startswith("s3:"):
-        from fednas.store import open_bucket
-
-        try:
-            bucket, key = parse_s3(text.rstrip("/"))
-        except BadInput as error:
-            raise BadInput(f"target: {error}") from None
-        search_id = key.rpartition("/")[2]
-        if not search_id:
-            raise BadInput(f"target: got {text}; must be s3://bucket/ladder/<searchID>")
-        return Result(open_bucket(bucket), Layout(search_id))
-    folder = Path(text)
-    if not (folder / "journal").is_dir():
-        raise BadInput(f"target: {text} is no run folder; fednas run makes one (runs/<name>)")
-    return Result(FolderStore(folder.absolute()), Layout())
 
 
 def local_shards(

@@ -10,8 +10,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from fednas.api import Event, Finished, Result, Waiting
+from fednas.api import Event, Finished, Waiting
 from fednas.federation import INITIAL
+from fednas.result import Result
 from fednas.search import Added, DataRead, Entry, Recorded, Scored, View, strategy_of
 from fednas.spec import FederatedSearch
 

@@ -27,7 +27,7 @@ def report(
     output: Annotated[Output, typer.Option("--output", "-o", help="How to print.")] = Output.TEXT,
 ) -> None:
     """Show what a search has come to."""
-    from fednas.api import Result, open_target
+    from fednas.result import Result, open_target
 
     result: Result = open_target(target)
     if output is Output.JSON:

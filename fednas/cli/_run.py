@@ -43,10 +43,11 @@ def run(
     from fednas import api
     from fednas.cli._progress import Watch
     from fednas.cli._screen import last_screen
+    from fednas.result import Result
 
     folder = dir or api.default_folder(search)
 
-    def finished(result: api.Result) -> None:
+    def finished(result: Result) -> None:
         typer.echo(last_screen(result))
         figure = folder / "ladder" / "figure.png"
         if figure.exists():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from fednas.api import Result
+from fednas.result import Result
 from fednas.search import rung_file
 
 __all__ = ["last_screen"]

@@ -10,7 +10,6 @@ from fednas.search._entries import (
     Ended,
     Entry,
     Generated,
-    Ranked,
     Scored,
     Started,
     Won,
@@ -18,6 +17,7 @@ from fednas.search._entries import (
 )
 from fednas.search._ledger import Cost, Ledger
 from fednas.search._loop import Event, run_search
+from fednas.search._parts import Ranked
 from fednas.search._reader import Reader, read_all
 from fednas.search._status import status_of
 from fednas.search._strategies import STRATEGIES, strategy_of

@@ -15,7 +15,8 @@ from fednas.errors import BadInput, DataError, OtherNumerics
 from fednas.federation import INITIAL, longest_processing_time, round_robin
 from fednas.models import Architecture, encode, start_architecture
 from fednas.objective import OBJECTIVES
-from fednas.search._entries import ClientInfo, Consented, Layer, Started
+from fednas.search._entries import Consented, Started
+from fednas.search._parts import ClientInfo, Layer
 from fednas.search._recorder import Recorder
 from fednas.search._strategy import Strategy
 from fednas.search._view import View

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fednas.search._entries import Ranked
+from fednas.search._parts import Ranked
 from fednas.search._strategy import Candidate, Outcome
 
 __all__ = ["top_k"]

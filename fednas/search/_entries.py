@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, ValidationError
 
 from fednas.errors import Corrupt
 from fednas.federation import RoundId
 from fednas.models import Architecture, Model
+from fednas.search._parts import ClientInfo, Layer, Offered, Ranked, Reason, Totals, Value
 
 __all__ = [
     "Added",
-    "Change",
-    "ClientInfo",
     "Closed",
     "Computed",
     "Consented",
@@ -29,12 +27,8 @@ __all__ = [
     "Entry",
     "Generated",
     "OfRound",
-    "Offered",
-    "Ranked",
-    "Reason",
     "Scored",
     "Started",
-    "Totals",
     "Won",
     "parse",
 ]
@@ -47,18 +41,7 @@ _LAST = 1 << 30
 E = TypeVar("E", bound="Entry")
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-    )
-
-
-class Entry(_Value):
+class Entry(Value):
     """One decision. ``id`` and whatever else names it are in the key and not in the value."""
 
     word: ClassVar[str]
@@ -127,75 +110,6 @@ class OfRound(Entry):
         if self.id.phase not in phases:
             raise Corrupt(f"journal: {self.key}: the search has no phase {self.id.phase!r}")
         return self.id.iteration, phases.index(self.id.phase), self.id.number, self.rank
-
-
-# --- parts ---------------------------------------------------------------------------------------
-
-
-class ClientInfo(_Value):
-    """A client: its class, and rows of its shard."""
-
-    device_class: str
-    samples: int
-
-
-class Layer(_Value):
-    """A group of layers that can be cut, and its filters in the starting network."""
-
-    name: str
-    width: int
-
-
-class Change(_Value):
-    """Filters of a group before and after a cut."""
-
-    before: int
-    after: int
-
-
-class Offered(_Value):
-    """A candidate: what it changes (by group), what it costs (by resource), and its network."""
-
-    name: str
-    changes: dict[str, Change]
-    costs: dict[str, int]
-    reached_target: bool
-    architecture: Architecture
-
-
-class Ranked(_Value):
-    """A candidate where a choice was made, with the evidence.
-
-    ``sums`` are those of its best evaluation so far, ``score`` what they say; ``ratio`` is given
-    where the choice was made by it.
-    """
-
-    candidate: str
-    score: float
-    sums: dict[str, float]
-    costs: dict[str, int]
-    rank: int
-    kept: bool
-    failed: bool = False
-    reached_target: bool | None = None
-    ratio: float | None = None
-
-
-class Reason(_Value):
-    """Why something failed: CamelCase, and in words."""
-
-    reason: str
-    message: str
-
-
-class Totals(_Value):
-    """Sums over the updates of a round."""
-
-    clients: int
-    trained: int
-    macs: int
-    bytes_down: int
-    bytes_up: int
 
 
 # --- entries -------------------------------------------------------------------------------------

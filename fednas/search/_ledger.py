@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fednas.federation import Updates
-from fednas.search._entries import Closed, Dropped, Generated, Offered, Started, Totals, Won
+from fednas.search._entries import Closed, Dropped, Generated, Started, Won
+from fednas.search._parts import Offered, Totals
 
 __all__ = ["ClientCosts", "Cost", "Ledger"]
 

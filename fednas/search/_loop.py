@@ -16,8 +16,9 @@ from fednas.federation import Federation, Gathering, Member, Round, RoundId
 from fednas.models import Model
 from fednas.objective import OBJECTIVES
 from fednas.search._begin import DataRead, Inputs, begin, check_identity
-from fednas.search._entries import Added, Change, Ended, Generated, Offered, Scored
+from fednas.search._entries import Added, Ended, Generated, Scored
 from fednas.search._initial import from_scratch, given
+from fednas.search._parts import Change, Offered
 from fednas.search._play import Player
 from fednas.search._recorder import Recorder
 from fednas.search._strategies import strategy_of

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from fednas.errors import Corrupt, NotFound
 from fednas.federation import Closing, Failure, Federation, Round, RoundId, Updates
 from fednas.models import Model
-from fednas.search._entries import Closed, Computed, Reason, Scored, Totals
+from fednas.search._entries import Closed, Computed, Scored
+from fednas.search._parts import Reason, Totals
 from fednas.search._recorder import Recorder
 from fednas.search._strategy import Compute, Outcome
 from fednas.store import Blobs

@@ -27,12 +27,12 @@ from fednas.search._entries import (
     Entry,
     Generated,
     OfRound,
-    Ranked,
     Scored,
     Started,
     Won,
 )
 from fednas.search._ledger import Ledger
+from fednas.search._parts import Ranked
 from fednas.spec import FederatedSearch
 
 __all__ = ["Recorded", "Rung", "View", "rung_file", "select"]

@@ -13,19 +13,12 @@ from typing import Any
 import pytest
 
 import fednas
-from fednas.api import (
-    Event,
-    Finished,
-    LadderRung,
-    default_folder,
-    local_shards,
-    local_weights,
-    open_target,
-)
+from fednas.api import Event, Finished, default_folder, local_shards, local_weights
 from fednas.data import make_shards
 from fednas.errors import BadInput, Corrupt, DataError
 from fednas.fleet import LocalFleet
 from fednas.models import encode
+from fednas.result import LadderRung, open_target
 from fednas.search import Rung, View
 from fednas.store import Blobs, FolderStore, Layout, canonical_json, digest_of
 from tests.unit.search.toy import DIGITS, search

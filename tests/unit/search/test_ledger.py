@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fednas.federation import COUNTS, RoundId, Updates
 from fednas.search import Closed, Dropped, Generated, Ledger, Ranked, Started, View, Won
-from fednas.search._entries import ClientInfo, Offered, Reason, Totals
+from fednas.search._parts import ClientInfo, Offered, Reason, Totals
 from fednas.store import digest_of
 from tests.unit.search.toy import network
 from tests.unit.tracking.conftest import recorded, updates
