@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 import pytest
 import yaml
 
@@ -50,16 +51,20 @@ class Line:
         search["spec"] |= changes
         self.file.write_text(yaml.safe_dump(search))
 
-    def coordinator(self, *options: str) -> subprocess.Popen[bytes]:
+    def coordinator(
+        self, *options: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         command = [*FEDNAS, "coordinate", str(self.file), "--search-id", SEARCH_ID, *options]
         command += ["--listen", self.url.removeprefix("http://"), "--workers", "1"]
-        return self._start(command, "coordinator", self.minio.env)
+        return self._start(command, "coordinator", {**self.minio.env, **(env or {})})
 
-    def client(self, device_class: str, name: str) -> subprocess.Popen[bytes]:
+    def client(
+        self, device_class: str, name: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         command = [*FEDNAS, "client", "--coordinator", self.url, "--device-class", device_class]
         command += ["--name", name, "--workers", "1", "--exit-when-over"]
         command += ["--cache", str(self.folder / f"cache-{name}")]
-        return self._start(command, name, {})
+        return self._start(command, name, dict(env or {}))
 
     def clients(self) -> list[subprocess.Popen[bytes]]:
         names = {"phone-a": "phone", "phone-b": "phone", "hub-a": "hub", "hub-b": "hub"}
@@ -86,6 +91,10 @@ class Line:
     def said(self) -> str:
         logs = sorted(self.folder.glob("*.log"))
         return "\n".join(f"{log.name}:\n{log.read_text()[-3000:]}" for log in logs)
+
+    def consents(self) -> None:
+        """What the operator sends when the resource says acceptNewNumerics."""
+        httpx.post(f"{self.url}/v1/accept-numerics", json={}, timeout=5).raise_for_status()
 
     def ladder(self) -> list[tuple[Any, ...]]:
         rows = json.loads(self.bucket.open().get(f"{Layout(SEARCH_ID).ladder}ladder.json"))
@@ -157,3 +166,43 @@ def test_a_store_that_goes_away_in_mid_search_changes_nothing(
             status = line.wait(lambda status: status["over"])
             assert not status["failed"], status
             assert line.ladder() == expected
+
+
+OTHER_BITS = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+"""Kernels for other instructions: what a node with another processor would use."""
+
+
+def is_strange(status: dict[str, Any]) -> bool:
+    return (status["degraded"] or {}).get("reason") == "OtherNumerics"
+
+
+@pytest.mark.slow
+def test_a_coordinator_on_another_processor_waits_for_consent_and_then_goes_on(line: Line) -> None:
+    coordinator = line.coordinator()
+    clients = line.clients()
+    line.wait(lambda status: status["status"].get("iteration", 0) >= 1)
+    end(coordinator, signal.SIGKILL)
+    again = line.coordinator(env=OTHER_BITS)
+    status = line.wait(is_strange)
+    assert not status["over"]
+    assert "consent" in status["degraded"]["message"]
+    with urllib.request.urlopen(f"{line.url}/readyz", timeout=5) as answer:
+        assert answer.status == 200, "the operator asks only who is ready"
+    line.consents()
+    status = line.wait(lambda status: status["over"])
+    assert not status["failed"], status
+    assert [child.wait(60) for child in clients] == [0, 0, 0, 0]
+    end(again)
+
+
+@pytest.mark.slow
+def test_a_client_on_another_processor_gets_no_work_until_somebody_consents(line: Line) -> None:
+    line.coordinator()
+    line.client("hub", "hub-a")
+    line.client("phone", "phone-a", env=OTHER_BITS)
+    status = line.wait(is_strange)
+    assert "phone" in status["degraded"]["message"]
+    assert status["status"]["clients"] == {"available": 4, "total": 12}
+    line.consents()
+    status = line.wait(lambda status: status["over"])
+    assert not status["failed"], status
