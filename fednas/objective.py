@@ -34,7 +34,7 @@ class Objective:
     floor: Callable[[int, float], float]
 
     def bar(self, floor: float) -> float:
-        """A start must score above this: a ninth of the way from the floor to 1.
+        """What a start must score at least: a ninth of the way from the floor to 1.
 
         That is twice chance for ten balanced classes, .56 for two, and .91 where nine rows in ten
         have one label.

@@ -116,19 +116,19 @@ async def begin(
     found = await asyncio.to_thread(blobs.get, traced.outputs["numerics"])
     numerics: dict[str, str] = json.loads(found)
     _check_batches(search, space)
-    if view.start is not None:
-        await _check_numerics(recorder, numerics, accept_new_numerics)
-        if view.start.data != shards.digest:
-            raise DataError(
-                "data.source: these are not the data that this search began with; "
-                "put them back or start a new search"
-            )
+    if view.start is not None and view.start.data != shards.digest:
+        raise DataError(
+            "spec.data.source: these are not the data that this search began with; "
+            "put them back or start a new search"
+        )
     weights = await asyncio.to_thread(_given_weights, search, network, space, view, blobs, inputs)
     groups = _make_groups(search, strategy.num_groups(space, len(shards.clients)), shards)
     if view.start is None:
         await recorder.write(
             _started(search, network, space, shards, groups, numerics, weights, strategy)
         )
+    else:
+        await _check_numerics(recorder, numerics, accept_new_numerics)
     return Start(network, weights, shards, space, space_digest, groups)
 
 

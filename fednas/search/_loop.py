@@ -89,7 +89,7 @@ def run_search(
     check_identity(search, view)
     if view.end is None:
         loop = _Loop(search, store, layout, recorder)
-        asyncio.run(loop.conduct(fleet, inputs, timeout, on_event, accept_new_numerics))
+        asyncio.run(_listened(loop, fleet, inputs, timeout, on_event, accept_new_numerics))
     assert view.end is not None
     if view.end.failed:
         raise SearchFailed(view.end.reason, view.end.message)
@@ -116,7 +116,7 @@ class _Loop:
         fleet: Fleet,
         inputs: Inputs,
         timeout: float | None,
-        on_event: Callable[[Event], None],
+        told: Callable[[Event], None],
         accept_new_numerics: bool,
     ) -> None:
         """From the start to the entry of the end."""
@@ -126,12 +126,12 @@ class _Loop:
                 fleet,
                 {client.name: client.device_class for client in clients(self.search)},
                 timeout=timeout,
-                on_done=on_event,
+                on_done=told,
             )
             self.start = await begin(
                 self.search,
                 do=gathering.one,
-                told=on_event,
+                told=told,
                 recorder=self.recorder,
                 blobs=self.blobs,
                 inputs=inputs,
@@ -355,6 +355,36 @@ class _Loop:
                 self.store.delete(*(key for key in found if key not in keep))
 
         await asyncio.to_thread(sweep)
+
+
+async def _listened(
+    loop: _Loop,
+    fleet: Fleet,
+    inputs: Inputs,
+    timeout: float | None,
+    on_event: Callable[[Event], None],
+    accept_new_numerics: bool,
+) -> None:
+    """Have the listener's first error end the search; in a callback asyncio would but log it."""
+    search = asyncio.current_task()
+    assert search is not None
+    errors: list[BaseException] = []
+
+    def told(event: Event) -> None:
+        if errors:
+            return
+        try:
+            on_event(event)
+        except BaseException as error:
+            errors.append(error)
+            search.cancel()
+
+    try:
+        await loop.conduct(fleet, inputs, timeout, told, accept_new_numerics)
+    except BaseException:
+        if errors:
+            raise errors[0] from None
+        raise
 
 
 async def _together(work: Mapping[str, Coroutine[Any, Any, Outcome]]) -> Outcomes:

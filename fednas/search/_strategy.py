@@ -210,7 +210,10 @@ class Decide(Step[None]):
 
 @dataclass(frozen=True)
 class AddRung(Step[None]):
-    """A network, with its outcome on the validation rows, goes on the ladder."""
+    """A network, with its outcome on the validation rows, goes on the ladder.
+
+    Of all other networks the blobs are then removed: the next iteration goes on from this one.
+    """
 
     iteration: int
     candidate: str

@@ -159,6 +159,8 @@ class View:
             self._apply(entry, time)
 
     def _apply(self, entry: Entry, time: float) -> None:
+        if isinstance(entry, OfRound):  # an iteration may begin without candidates
+            self.iteration = max(self.iteration, entry.id.iteration)
         match entry:
             case Started():
                 self.start = entry
@@ -176,7 +178,7 @@ class View:
             case Scored():
                 self._score(entry, time)
             case Computed():
-                self.iteration, self.phase = entry.id.iteration, entry.id.phase
+                self.phase = entry.id.phase
             case Dropped():
                 self._drop(entry)
             case Won():
@@ -281,7 +283,7 @@ class View:
         return found if isinstance(found, kind) else None
 
     def has_begun(self, iteration: int) -> bool:
-        """Whether an iteration has its candidates."""
+        """Whether anything of an iteration was recorded: candidates, a round, a computation."""
         return self.iteration >= iteration
 
     @property

@@ -182,6 +182,17 @@ def test_an_empty_journal_has_cost_nothing() -> None:
     }
 
 
+def test_factors_change_only_when_an_iteration_is_over() -> None:
+    view, finished, overs = View(), {}, 0
+    for one in recorded():
+        view.apply(one)
+        if isinstance(one.entry, Won):
+            assert view.ledger.factors != finished
+            finished, overs = view.ledger.factors, overs + 1
+        assert view.ledger.factors == finished
+    assert overs == 3
+
+
 @given(st.integers(0, 200))
 def test_factors_multiply_to_the_total_and_parts_add_up_at_every_moment(count: int) -> None:
     ledger = View(recorded()[:count]).ledger

@@ -3,59 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fednas.data import make_shards
 from fednas.errors import (
-    BadInput,
     Corrupt,
-    DataError,
     Diverged,
     FednasError,
     NotFound,
-    OtherNumerics,
     SearchFailed,
     StoreUnreachable,
     TaskFailed,
     TrainingDiverged,
 )
-from fednas.models import decode, encode
-from fednas.search import Closed, Dropped, Event, Recorded, View, Won
+from fednas.models import decode
+from fednas.search import Closed, DataRead, Dropped, Event, Recorded, View, Won
 from fednas.search._recorder import Recorder
-from fednas.spec import FederatedSearch
-from fednas.store import StoredObject, digest_of
-from fednas.work import Task
+from fednas.store import StoredObject
+from fednas.work import Task, TaskDone
 from tests.memory_store import MemoryStore
-from tests.unit.search.toy import DIGITS, run, search
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing after it runs but ``finally``."""
-
-
-class KillAt:
-    """Raises at the n-th task, or at the n-th entry."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-
-    def __call__(self, what: Task | Event) -> None:
-        if isinstance(what, Task | Recorded):
-            self.left -= 1
-            if self.left < 0:
-                raise Killed
-
-
-def journal(store: MemoryStore) -> dict[str, bytes]:
-    return {key: data for key, data in store.objects.items() if key.startswith("journal/")}
+from tests.unit.search.toy import KillAt, Killed, journal, run, search
 
 
 def entries(store: MemoryStore) -> int:
@@ -153,6 +128,55 @@ def test_events_come_one_after_the_other_on_the_callers_thread() -> None:
     assert threads == {threading.current_thread()}
 
 
+class Numbered(BaseException):
+    """Raised by a listener at each event of a kind from the ``after``-th on."""
+
+    @classmethod
+    def at(cls, kind: type, after: int) -> Callable[[Event], None]:
+        seen = count(1)
+
+        def told(event: Event) -> None:
+            if isinstance(event, kind) and (number := next(seen)) >= after:
+                raise cls(number)
+
+        return told
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [(DataRead, 1), (TaskDone, 1), (TaskDone, 30), (Recorded, 1), (Recorded, 14)],
+)
+def test_the_listeners_first_error_ends_the_search(
+    kind: type, after: int, undisturbed: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    with pytest.raises(Numbered) as error:
+        run(search(), store, on_event=Numbered.at(kind, after))
+    assert error.value.args == (after,)
+    gc.collect()
+    assert caplog.records == []  # asyncio logs what nobody reads
+    assert "journal/end.json" not in store.objects
+    run(search(), store)
+    assert journal(store) == journal(undisturbed)
+
+
+def test_candidates_that_all_raise_end_the_search_and_leave_no_error_unread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    raised: list[Killed] = []
+
+    def kill(task: Task) -> None:
+        if task.kind == "train" and "/pre/" in task.id:
+            raised.append(Killed())
+            raise raised[-1]
+
+    with pytest.raises(Killed) as error:
+        run(search(), MemoryStore(), before=kill)
+    assert error.value in raised
+    gc.collect()
+    assert caplog.records == []
+
+
 def test_the_store_is_never_asked_on_the_loops_thread() -> None:
     class Watched(MemoryStore):
         asked = 0
@@ -173,6 +197,10 @@ def test_the_store_is_never_asked_on_the_loops_thread() -> None:
             self._watch()
             super().put(key, data)
 
+        def create(self, key: str, data: bytes) -> bool:
+            self._watch()
+            return super().create(key, data)
+
         def delete(self, *keys: str) -> None:
             self._watch()
             super().delete(*keys)
@@ -186,66 +214,12 @@ def test_the_store_is_never_asked_on_the_loops_thread() -> None:
     assert store.asked > 100
 
 
-def test_a_changed_spec_is_refused_with_every_change_and_nothing_is_touched() -> None:
-    store = MemoryStore()
-    with pytest.raises(Killed):
-        run(search(), store, before=KillAt(30))
-    before = dict(store.objects)
-    changed = search("training.epochs=2", "seed=5")
-    with pytest.raises(BadInput, match="started with another spec") as error:
-        run(changed, store)
-    assert "spec.training.epochs: 1 -> 2" in str(error.value)
-    assert "spec.seed: 0 -> 5" in str(error.value)
-    assert store.objects == before
-    run(search(), store)
-    before = dict(store.objects)
-    with pytest.raises(BadInput, match=r"spec\.seed: 0 -> 5"):
-        run(changed, store)
-    assert store.objects == before
-
-
 def test_what_does_not_change_the_result_may_change(undisturbed: MemoryStore) -> None:
     store = MemoryStore()
     with pytest.raises(Killed):
         run(search(), store, before=KillAt(30))
     run(search("federation.roundTimeoutSeconds=7", "suspend=true"), store)
     assert journal(store) == journal(undisturbed)
-
-
-def test_other_numerics_wait_for_consent_which_is_remembered() -> None:
-    store = MemoryStore()
-    with pytest.raises(Killed):
-        run(search(), store, before=KillAt(30))
-    before = dict(store.objects)
-    with pytest.raises(OtherNumerics, match=r"began with numpy toy 1 .*, here is numpy toy 2"):
-        run(search(), store, numerics="toy 2")
-    assert journal(store).items() <= before.items()
-    with pytest.raises(Killed):
-        run(search(), store, numerics="toy 2", accept_new_numerics=True, before=KillAt(9))
-    assert run(search(), store, numerics="toy 2").end is not None
-
-
-def test_a_start_no_better_than_chance_is_refused_and_says_what_to_do() -> None:
-    store = MemoryStore()
-    for _ in range(2):
-        with pytest.raises(SearchFailed, match=r"model\.initial\.training\.rounds") as error:
-            run(search(), store, worst=-10)
-        assert error.value.reason == "StartingNetworkUntrained"
-    assert json.loads(store.get("journal/end.json"))["failed"] is True
-
-
-def two_classes(majority: float) -> Any:
-    shards = make_shards(search(), DIGITS, digest_of)
-    return shards.model_copy(update={"classes": 2, "majority": majority})
-
-
-def test_a_good_start_on_two_classes_is_no_untrained_one() -> None:
-    assert run(search(), MemoryStore(), shards=two_classes(0.5), worst=70).end is not None
-
-
-def test_a_start_that_only_knows_the_majority_is_refused() -> None:
-    with pytest.raises(SearchFailed, match=r"scores 0\.\d+; one that learnt nothing scores 0\.950"):
-        run(search(), MemoryStore(), shards=two_classes(0.95), worst=65)
 
 
 def test_a_store_that_fails_ends_the_others_and_not_the_search() -> None:
@@ -258,15 +232,6 @@ def test_a_store_that_fails_ends_the_others_and_not_the_search() -> None:
         run(search(), store, failing=broken)
     assert "journal/end.json" not in store.objects  # the store's fault: it may be mended
     assert run(search(), store).end is not None
-
-
-def test_batches_that_batch_norm_cannot_train_on_are_refused_before_anything_is_recorded() -> None:
-    store = MemoryStore()
-    for path in ("training", "model.initial.training"):
-        with pytest.raises(BadInput, match=rf"spec\.{path}\.batchSize: got 1; must be at least 2"):
-            run(search(f"{path}.batchSize=1"), store, min_batch=2)
-    assert journal(store) == {}
-    assert run(search("training.batchSize=1"), store).end is not None
 
 
 # --- training that diverges ----------------------------------------------------------------------
@@ -303,61 +268,6 @@ def test_without_a_quorum_the_last_failure_is_told(phase: str) -> None:
     with pytest.raises(SearchFailed, match="out of battery") as error:
         run(search(), MemoryStore(), failing=failing)
     assert error.value.reason in ("QuorumMissed", "TooManyFailedCandidates")
-
-
-# --- start weights -------------------------------------------------------------------------------
-
-
-def weighted() -> FederatedSearch:
-    return search("model.initial.weights=start.safetensors")
-
-
-@pytest.mark.parametrize(
-    ("blob", "wrong"),
-    [
-        (b"these are not weights\n", "safetensors"),
-        (b"", "safetensors"),
-        (encode(np.zeros(3 * 64 - 1, np.float32)), "192"),
-        (encode(np.full(3 * 64, np.nan, np.float32)), "NaN or infinity"),
-    ],
-)
-def test_wrong_start_weights_are_refused_before_anything_is_recorded(
-    blob: bytes, wrong: str
-) -> None:
-    store = MemoryStore()
-    with pytest.raises(DataError, match=r"spec\.model\.initial\.weights: start\.safet") as error:
-        run(weighted(), store, weights=lambda: blob)
-    assert wrong in str(error.value)
-    assert journal(store) == {}
-    right = encode(np.ones(3 * 64, np.float32))
-    assert run(weighted(), store, weights=lambda: right).end is not None
-
-
-def test_other_data_and_other_start_weights_are_refused_wherever_they_lie() -> None:
-    store, ones = MemoryStore(), encode(np.ones(3 * 64, np.float32))
-    with pytest.raises(Killed):
-        run(weighted(), store, weights=lambda: ones, before=KillAt(20))
-    twos = encode(np.full(3 * 64, 2, np.float32))
-    with pytest.raises(DataError, match="these are not the weights that this search began with"):
-        run(weighted(), store, weights=lambda: twos)
-    other = make_shards(weighted(), DIGITS, digest_of).model_copy(update={"digest": "other"})
-    with pytest.raises(DataError, match="these are not the data that this search began with"):
-        run(weighted(), store, weights=lambda: ones, shards=other)
-    moved = search("model.initial.weights=elsewhere/copy.safetensors", "data.source=moved")
-    same = make_shards(weighted(), DIGITS, digest_of)
-    assert run(moved, store, weights=lambda: ones, shards=same).end is not None
-
-
-def test_start_weights_are_not_read_again_once_they_are_evaluated() -> None:
-    store = MemoryStore()
-    right = encode(np.ones(3 * 64, np.float32))
-    with pytest.raises(Killed):
-        run(weighted(), store, weights=lambda: right, before=KillAt(20))
-
-    def gone() -> bytes:
-        raise DataError("the file is gone")
-
-    assert run(weighted(), store, weights=gone).end is not None
 
 
 # --- a store that lost or changed something ------------------------------------------------------

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fednas.data import make_shards
 from fednas.errors import Corrupt
 from fednas.federation import RoundId
 from fednas.models import Architecture, Model, decode, encode
 from fednas.search import (
     STRATEGIES,
+    Added,
     AddRung,
     Candidate,
     Compute,
@@ -33,9 +35,10 @@ from fednas.search import (
     status_of,
 )
 from fednas.space import Space, costs
+from fednas.store import digest_of
 from fednas.work import KINDS, Kind, Output, Params, Source, Task, TaskDone, Work
 from tests.memory_store import MemoryStore
-from tests.unit.search.toy import run, search
+from tests.unit.search.toy import DIGITS, run, search
 
 # --- a strategy that widens nothing but counts: no client works for it ---------------------------
 
@@ -111,6 +114,7 @@ def test_a_strategy_of_its_own_runs_and_is_shown_without_a_client(counting: None
     ]
     assert (view.ledger.search.macs, view.ledger.factors) == (0, {})
     assert [row["candidate"] for row in view.rounds] == ["", "all", "all"]
+    assert view.decisions == []  # nobody was dropped
     status = status_of(view, spec)
     assert status.display is not None
     assert (status.phase, status.display.iteration) == ("Complete", "3/7")
@@ -166,12 +170,12 @@ ALPHAS = Kind("alphas", Alphas, alphas)
 
 
 class Relaxed:
-    """Two rounds in which weights and architecture variables are trained together."""
+    """Two rounds an iteration train weights and architecture variables together."""
 
     phases: tuple[str, ...] = ("relaxed",)
 
     def __init__(self, settings: Any) -> None:
-        self.iterations = 1
+        self.iterations = 2
 
     def num_groups(self, space: Space, clients: int) -> int:
         return 2
@@ -180,22 +184,22 @@ class Relaxed:
         return 0.0
 
     def search(self, problem: Problem, start: Outcome) -> Steps[Ending]:
-        at = partial(RoundId, 1, "relaxed", "")
-        made = yield from ask(Compute(at(0), ALPHAS, Alphas(number=5), inputs={}))
+        first = RoundId(1, "relaxed", "", 0)
+        made = yield from ask(Compute(first, ALPHAS, Alphas(number=5), inputs={}))
         model: Model = start.model.having(made.outputs)
-        for number in (1, 2):
-            cohort = partial(problem.cohort, number)
-            outcomes = yield from ask(
-                Train(
-                    at(number),
-                    {"supernet": Entrant(model, cohort)},
-                    TWIN,
-                    lambda network: Twin(architecture=network),
+        for iteration in (1, 2):
+            for number in (1, 2):
+                outcomes = yield from ask(
+                    Train(
+                        RoundId(iteration, "relaxed", "", number),
+                        {"supernet": Entrant(model, partial(problem.cohort, number))},
+                        TWIN,
+                        lambda network: Twin(architecture=network),
+                    )
                 )
-            )
-            model = outcomes["supernet"].model
-        yield from ask(AddRung(1, "supernet", outcomes["supernet"]))
-        return Ending("Completed", "two rounds")
+                model = outcomes["supernet"].model
+            yield from ask(AddRung(iteration, "supernet", outcomes["supernet"]))
+        return Ending("Completed", "four rounds")
 
 
 @pytest.fixture
@@ -221,23 +225,31 @@ def test_a_kind_with_two_outputs_is_averaged_by_name_and_counted(relaxed: None) 
 
     view = run(search(), store, on_event=told)
     assert view.end is not None
-    first = [v for k, v in results.items() if k.startswith("0001/relaxed/supernet/01/")]
-    means = {
-        name: results[f"0001/relaxed/supernet/01/aggregate/{name}"]["mean"]
-        for name in ("weights", "alphas")
-    }
-    clients = [result for result in first if "weights" in result]
-    assert len(clients) == 6
-    for name, mean in means.items():
-        low, high = (f([c[name] for c in clients], axis=0) for f in (np.min, np.max))
-        assert (low <= mean).all()
-        assert (mean <= high).all()
-    assert means["alphas"].size == 5
-    assert means["alphas"].std() > 0
+    at = "0001/relaxed/supernet/01/"
+    assert view.start is not None
+    group = view.start.groups[1]
+    shards = make_shards(search(), DIGITS, digest_of).clients
+    assert len(group) == 6
+    for name in ("weights", "alphas"):
+        np.testing.assert_allclose(
+            results[f"{at}aggregate/{name}"]["mean"],
+            np.average(
+                [results[at + client][name] for client in group],
+                axis=0,
+                weights=[shards[client].samples for client in group],
+            ),
+            rtol=1e-6,
+        )
+    added = [entry for entry in view.entries.values() if isinstance(entry, Added)]
+    assert [set(entry.blobs) for entry in added] == [{"weights"}, *[{"weights", "alphas"}] * 2]
+    assert added[1].blobs["alphas"] != added[2].blobs["alphas"]
     cost = view.ledger.search
-    assert cost.client_rounds == 12
+    assert cost.client_rounds == 24
     blob, small = len(encode(np.ones(3 * 64, np.float32))), len(encode(np.ones(5, np.float32)))
-    assert cost.bytes_up == 12 * (blob + small)
+    assert cost.bytes_up == 24 * (blob + small)
+    status = status_of(view, search())
+    assert status.display is not None
+    assert (status.display.iteration, status.rounds) == ("2/2", 2 + 4)
 
 
 @pytest.mark.parametrize("fixture", ["counting", "relaxed"])

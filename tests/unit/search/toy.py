@@ -16,11 +16,12 @@ from fednas.api import start_vector
 from fednas.data import Shards, load_dataset, make_shards
 from fednas.models import Architecture, decode, encode, start_architecture
 from fednas.resources import Terms
-from fednas.search import Event, Inputs, View, run_search
+from fednas.search import Event, Inputs, Recorded, View, run_search
 from fednas.space import Group, Slice, Space, derive
 from fednas.spec import FederatedSearch, load_spec
 from fednas.store import Blobs, Layout, Store, canonical_json, digest_of
 from fednas.work import KINDS, Pending, Task, TaskResult, weighted_mean
+from tests.memory_store import MemoryStore
 
 DIGITS = load_dataset("digits")
 LAYERS = ("conv0", "conv1", "conv2", "conv3")
@@ -229,3 +230,24 @@ def run(
         on_event=on_event,
         accept_new_numerics=accept_new_numerics,
     )
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing after it runs but ``finally``."""
+
+
+class KillAt:
+    """Raises at the n-th task, or at the n-th entry."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __call__(self, what: Task | Event) -> None:
+        if isinstance(what, Task | Recorded):
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+
+
+def journal(store: MemoryStore) -> dict[str, bytes]:
+    return {key: data for key, data in store.objects.items() if key.startswith("journal/")}
