@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import math
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -94,6 +95,7 @@ class Coordinator:
         self._search_id = search_id
         self._workers = workers
         self._began = time.monotonic()
+        self._cache = Path(tempfile.mkdtemp(prefix="fednas-blobs-"))
         self._closed = threading.Event()
         self._consent = threading.Event()
         self._view = View()
@@ -162,6 +164,7 @@ class Coordinator:
         self._closed.set()
         self.server.stop()
         self.fleet.close()
+        shutil.rmtree(self._cache, ignore_errors=True)
         if self._tracker is not None:
             self._tracker.close()
 
@@ -174,7 +177,7 @@ class Coordinator:
                 config.open,
                 self._layout,
                 workers=self._workers,
-                cache=Path(tempfile.mkdtemp(prefix="fednas-blobs-")),
+                cache=self._cache,
             )
             self._track(search, config)
             self.fleet.open(

@@ -9,6 +9,7 @@ round for ever. Before the first task of a round is taken no time runs at all.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -101,8 +102,28 @@ class Gathering:
         return results, failures
 
     async def _submit(self, tasks: Sequence[Task]) -> list[_Waiting]:
-        """In a thread: a fleet may have to ask the store."""
-        submitted = await asyncio.to_thread(lambda: [self._fleet.submit(task) for task in tasks])
+        """In a thread: a fleet may have to ask the store.
+
+        Where that fails, or nobody waits any more, what was submitted is cancelled: the fleet goes
+        on, and would have clients work for nobody.
+        """
+        submitted: list[Pending] = []
+        left = threading.Event()
+
+        def submit() -> None:
+            for task in tasks:
+                submitted.append(self._fleet.submit(task))
+                if left.is_set():
+                    self._fleet.cancel(submitted[-1])
+                    return
+
+        try:
+            await asyncio.to_thread(submit)
+        except BaseException:
+            left.set()
+            for pending in list(submitted):
+                self._fleet.cancel(pending)
+            raise
         return [self._watch(pending) for pending in submitted]
 
     def _watch(self, pending: Pending) -> _Waiting:

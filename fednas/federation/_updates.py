@@ -81,6 +81,9 @@ class Updates:
         """
         try:
             columns = load(blob)
+            rows = columns["client"].shape[:1]
+            if not rows or any(column.shape[:1] != rows for column in columns.values()):
+                raise ValueError("its columns differ in length")
             return cls(
                 clients=columns["client"],
                 digests={

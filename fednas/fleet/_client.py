@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,7 +136,8 @@ class Client:
         numerics = self._numerics()
         if numerics is None:
             return
-        self._cache.sweep()
+        with suppress(OSError):  # what cannot be removed is in nobody's way
+            self._cache.sweep()
         self._connection.introduce(
             lambda: self._introduction.model_copy(
                 update={"numerics": numerics, "unfinished": self._cache.unfinished()}

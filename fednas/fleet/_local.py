@@ -185,7 +185,8 @@ class StoreSource:
         """Write a blob, and keep it at hand."""
         digest = Blobs(self.store, self.layout.blobs).put(data, durable=durable)
         if self.cache is not None and len(data) <= self.cache.limit:
-            self.cache.write(digest, [data])
+            with suppress(OSError):  # a disk that is full is no fault of the task
+                self.cache.write(digest, [data])
         return digest
 
 

@@ -35,6 +35,9 @@ __all__ = ["HEARTBEAT_SECONDS", "RemoteFleet"]
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 4 * HEARTBEAT_SECONDS
 
+_NOT_SERVED = ""
+"""The class in which programs wait that are given no work: a task wakes none of them."""
+
 _ERRORS = {kind.reason: kind for kind in (DiedInTask, TrainingDiverged)}
 
 log = structlog.get_logger("fednas.fleet")
@@ -201,11 +204,11 @@ class RemoteFleet:
             with self._lock:
                 if self.over:
                     return None
-                lease = None
-                if self.numerics.accepts(session):
-                    lease = self._book.lease(session.holder, device_class)
+                lease, queue = None, _NOT_SERVED
+                if self._serves(session):
+                    lease, queue = self._book.lease(session.holder, device_class), device_class
                 if lease is None:
-                    self._waiters.add(device_class, waiter)
+                    self._waiters.add(queue, waiter)
             if lease is not None:
                 return self._granted(lease)
             try:
@@ -214,8 +217,13 @@ class RemoteFleet:
                 return None
             finally:
                 with self._lock:
-                    self._waiters.remove(device_class, waiter)
+                    self._waiters.remove(queue, waiter)
         return None
+
+    def _serves(self, session: Session) -> bool:
+        """Whether a program may be given work at all. Under the lock."""
+        benched = self._book.benched_holders
+        return self.numerics.accepts(session) and session.holder not in benched
 
     def device_class_of(self, lease_id: str) -> str | None:
         """Of the task of a live lease."""
@@ -383,6 +391,7 @@ class RemoteFleet:
         while not self._closed.wait(1.0):
             with self._lock:
                 ended = self._book.expire()
+                self._waiters.wake(_NOT_SERVED, None)  # somebody may have consented to them
                 for device_class in self.clients:
                     self._waiters.wake(device_class, self._book.queued(device_class))
             for lease in ended:

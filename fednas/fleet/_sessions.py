@@ -125,14 +125,13 @@ class Waiters:
         if waiter in waiting:
             waiting.remove(waiter)
 
-    def wake(self, device_class: str, count: int = 1) -> None:
-        """Let so many look again."""
-        waiting = self._waiting.get(device_class, ())
-        for _ in range(min(count, len(waiting))):
-            assert isinstance(waiting, deque)
+    def wake(self, device_class: str, count: int | None = 1) -> None:
+        """Let so many look again; None: all of the class."""
+        waiting = self._waiting.get(device_class, deque())
+        for _ in range(len(waiting) if count is None else min(count, len(waiting))):
             waiting.popleft().wake()
 
     def wake_all(self) -> None:
         """Let everybody look again."""
-        for device_class, waiting in self._waiting.items():
-            self.wake(device_class, len(waiting))
+        for device_class in self._waiting:
+            self.wake(device_class, None)

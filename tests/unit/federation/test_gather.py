@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from fednas.errors import TaskFailed
+import pytest
+
+from fednas.errors import StoreUnreachable, TaskFailed
 from fednas.federation import Gathering
 from fednas.work import Pending, Task, TaskDone
 from tests.unit.federation.fleets import CLASSES, SILENT, WAITING, ScriptedFleet, result
@@ -127,6 +130,26 @@ def test_a_queue_moves_also_where_it_works_for_another_round() -> None:
     assert play(scenario()) == {"a", "e"}
 
 
+def test_a_queue_moves_when_one_of_its_tasks_is_taken() -> None:
+    fleet = ScriptedFleet(lambda task: WAITING)
+
+    async def scenario() -> set[str]:
+        both = gathering(fleet)
+        other = asyncio.ensure_future(both.all(tasks("d")))
+        mine = asyncio.ensure_future(both.all(tasks("a", "e")))
+        await asyncio.sleep(1)
+        finish(fleet.pending["a"])
+        await asyncio.sleep(0.9 * TIMEOUT)
+        fleet.pending["d"].started.set_result(0.0)  # and is not done before e is
+        await asyncio.sleep(0.9 * TIMEOUT)
+        finish(fleet.pending["e"])
+        results, _ = await mine
+        other.cancel()
+        return set(results)
+
+    assert play(scenario()) == {"a", "e"}
+
+
 def test_a_class_that_nobody_serves_does_not_hold_up_a_round() -> None:
     fleet = ScriptedFleet(lambda task: WAITING if CLASSES[task.client] == "slow" else None)
 
@@ -152,3 +175,57 @@ def test_each_end_is_told_and_failures_are_kept_apart() -> None:
         ("a", None),
         ("b", "TaskFailed: no"),
     }
+
+
+def test_what_is_no_clients_fault_is_not_waited_out_where_it_comes_late() -> None:
+    fleet = ScriptedFleet(lambda task: SILENT)
+
+    async def scenario() -> tuple[float, BaseException | None]:
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.ensure_future(gathering(fleet).all(tasks("a", "b", "c")))
+        await asyncio.sleep(0.5 * TIMEOUT)
+        fleet.pending["a"].future.set_exception(TaskFailed("no"))
+        fleet.pending["b"].future.set_exception(StoreUnreachable("no answer"))
+        await asyncio.wait([waiting])
+        return loop.time(), waiting.exception()
+
+    took, error = play(scenario())
+    assert isinstance(error, StoreUnreachable)
+    assert took < 0.6 * TIMEOUT
+    assert fleet.cancelled == ["c"]
+
+
+def test_tasks_before_one_that_cannot_be_submitted_are_cancelled() -> None:
+    def unreadable(task: Task) -> object:
+        if task.client == "c":
+            raise StoreUnreachable("its shard")
+        return WAITING
+
+    fleet = ScriptedFleet(unreadable)
+    with pytest.raises(StoreUnreachable, match="its shard"):
+        play(gathering(fleet).all(tasks("a", "b", "c", "d")))
+    assert fleet.cancelled == ["a", "b"]
+    assert len(fleet.submitted) == 3
+
+
+def test_a_round_that_is_given_up_while_it_submits_leaves_no_task_behind() -> None:
+    slow, going_on = threading.Event(), threading.Event()
+
+    def said(task: Task) -> object:
+        if task.client == "b":
+            slow.set()
+            assert going_on.wait(10)
+        return WAITING
+
+    fleet = ScriptedFleet(said)
+
+    async def scenario() -> None:
+        waiting = asyncio.ensure_future(gathering(fleet).all(tasks("a", "b", "c")))
+        await asyncio.to_thread(slow.wait, 10)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        going_on.set()
+
+    asyncio.run(scenario())  # joins the thread that submits
+    assert set(fleet.cancelled) == {"a", "b"}
+    assert len(fleet.submitted) == 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 
 from fednas.errors import StoreUnreachable, TaskFailed, TrainingDiverged
 from fednas.federation import Closing, Failure, Federation, RoundId, quorum_of
-from fednas.work import trained_samples
-from tests.unit.federation.fleets import SILENT, ScriptedFleet, federation, round_of
+from fednas.work import Task, trained_samples
+from tests.unit.federation.fleets import SILENT, WAITING, ScriptedFleet, federation, round_of
 
 
 def train(fed: Federation) -> Closing:
@@ -45,7 +46,6 @@ def test_the_mean_is_over_each_output_with_samples_as_weights() -> None:
     updates = train(fed).updates
     assert updates is not None
     tasks = []
-    fleet.clients = lambda task: None
     submit = fleet.submit
     fleet.submit = lambda task: (tasks.append(task), submit(task))[1]  # type: ignore[method-assign]
     means = asyncio.run(fed.aggregate(RoundId(1, "pre", "conv", 1), updates))
@@ -92,6 +92,32 @@ def test_training_that_diverges_is_deterministic_and_not_tried_with_others() -> 
     assert len(fleet.submitted) == 5
 
 
+def test_divergence_stops_a_round_only_beyond_what_the_quorum_can_spare() -> None:
+    def said(task: Task, diverged: str) -> object:
+        if task.client in diverged:
+            return TrainingDiverged("loss nan")
+        return TaskFailed("out of battery") if task.client in "abcde" else None
+
+    spared = ScriptedFleet(lambda task: said(task, "b"))
+    closing = train(federation(spared))
+    assert names(closing) == list("fghij")
+    assert closing.failure is None
+    beyond = ScriptedFleet(lambda task: said(task, "bc"))
+    closing = train(federation(beyond))
+    assert (closing.updates, closing.missing) == (None, tuple("abcde"))
+    assert closing.failure == Failure("TrainingDiverged", "c: loss nan"), "before all other reasons"
+    assert len(beyond.submitted) == 5
+
+
+def test_a_failure_is_told_also_where_others_were_only_late() -> None:
+    late = ScriptedFleet(
+        lambda task: TaskFailed("out of battery") if task.client in "afk" else SILENT
+    )
+    closing = train(federation(late))
+    assert closing.updates is None
+    assert closing.failure == Failure("TaskFailed", "k: out of battery")
+
+
 def test_one_client_that_diverges_is_missed_and_named() -> None:
     fleet = ScriptedFleet(lambda task: TrainingDiverged("loss nan") if task.client == "b" else None)
     closing = train(federation(fleet))
@@ -100,21 +126,24 @@ def test_one_client_that_diverges_is_missed_and_named() -> None:
 
 
 @pytest.mark.parametrize("timeout", [None, 30.0])
+@pytest.mark.parametrize("others", [SILENT, WAITING], ids=["never done", "never taken"])
 def test_what_is_no_clients_fault_ends_the_others_at_once(
-    timeout: float | None, caplog: pytest.LogCaptureFixture
+    timeout: float | None, others: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fleet = ScriptedFleet(
-        lambda task: (
-            StoreUnreachable("no answer")
-            if task.client in "bc"
-            else SILENT
-            if task.client == "d"
-            else None
-        )
-    )
-    with pytest.raises(StoreUnreachable, match="no answer"):
-        train(federation(fleet, timeout=timeout))
-    assert fleet.cancelled == ["d"]
+    def said(task: Task) -> object:
+        return StoreUnreachable(task.client) if task.client in "bc" else others
+
+    fleet = ScriptedFleet(said)
+
+    def told() -> str:
+        """In a frame of its own: what holds the error holds the futures."""
+        with pytest.raises(StoreUnreachable) as error:
+            train(federation(fleet, timeout=timeout))
+        return str(error.value)
+
+    assert told() in "bc"
+    assert fleet.cancelled == ["a", "d", "e"]
+    gc.collect()
     assert "never retrieved" not in caplog.text
 
 

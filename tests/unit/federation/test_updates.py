@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
 from fednas.errors import Corrupt
-from fednas.federation import COUNTS, RoundId, Updates
+from fednas.federation import COUNTS, Updates
 from fednas.models import encode
 
 counts = st.integers(0, 2**50)
@@ -36,7 +39,8 @@ def test_a_table_is_read_back_as_it_was_and_equal_tables_are_equal_bytes(table: 
     assert read.clients.tolist() == table.clients.tolist()
     assert read.digests == {name: list(column) for name, column in table.digests.items()}
     for name in COUNTS:
-        assert read.total(name) == int(table.counts[name].sum())
+        assert read.counts[name].tolist() == table.counts[name].tolist()
+    assert read.metrics["loss"].tolist() == table.metrics["loss"].tolist()
 
 
 def test_an_update_takes_some_seventy_bytes() -> None:
@@ -56,19 +60,47 @@ def test_what_is_no_table_is_corrupt(blob: bytes) -> None:
         Updates.decode(blob)
 
 
-@given(
-    st.integers(0, 9999),
-    st.sampled_from(["initial", "pre", "post"]),
-    st.sampled_from(["", "conv1", "block5.pointwise"]),
-    st.integers(0, 2000),
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"samples": np.ones(2, np.int64)},
+        {"sha256.weights": np.zeros((4, 32), np.uint8)},
+        {"metric.loss": np.array(0.5)},
+        {"client": np.array(1, np.int32)},
+    ],
 )
-def test_a_rounds_key_is_read_back(iteration: int, phase: str, subject: str, number: int) -> None:
-    id = RoundId(iteration, phase, subject, number)
-    assert RoundId.parse(id.key) == id
-    assert id.of("other").subject == "other"
+def test_columns_that_differ_in_length_are_corrupt(changes: dict[str, Any]) -> None:
+    columns = {"client": np.arange(3, dtype=np.int32), "metric.loss": np.ones(3)}
+    columns |= {name: np.ones(3, np.int64) for name in COUNTS}
+    assert len(Updates.decode(save(columns))) == 3
+    with pytest.raises(Corrupt, match="differ in length"):
+        Updates.decode(save(columns | changes))
 
 
-@pytest.mark.parametrize("key", ["", "1", "a/b/c", "1/2/3/4/5", "x/pre/conv/01"])
-def test_what_names_no_round_is_corrupt(key: str) -> None:
-    with pytest.raises(Corrupt, match="names no round"):
-        RoundId.parse(key)
+@given(tables(), st.data())
+def test_a_damaged_table_is_corrupt_or_a_table_but_nothing_else(
+    table: Updates, data: st.DataObject
+) -> None:
+    blob = table.encode()
+    cut = data.draw(st.integers(0, len(blob) - 1))
+    with pytest.raises(Corrupt):
+        Updates.decode(blob[:cut])
+    damaged = bytearray(blob)
+    damaged[cut] ^= data.draw(st.integers(1, 255))
+    try:
+        read = Updates.decode(bytes(damaged))
+    except Corrupt:
+        return
+    assert len(read) == len(table)
+
+
+def test_a_metric_is_weighted_by_the_samples_that_each_client_processed() -> None:
+    counts = {name: np.array([1, 1], np.int64) for name in COUNTS}
+    table = Updates(
+        clients=np.array([3, 7], np.int32),
+        digests={},
+        counts=counts | {"trained": np.array([30, 10], np.int64)},
+        metrics={"loss": np.array([1.0, 5.0])},
+    )
+    assert table.mean("loss") == 2.0
+    assert (table.total("trained"), len(table)) == (40, 2)

@@ -2,14 +2,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from fednas.fleet._client import Backoff
+from fednas.data import encode_rows, load_dataset
+from fednas.fleet._cache import FileCache
+from fednas.fleet._client import Backoff, Client
 from fednas.fleet._numerics import Numerics
-from fednas.fleet._protocol import PROTOCOL, Register
+from fednas.fleet._protocol import PROTOCOL, Answer, Grant, Register
 from fednas.fleet._remote import RemoteFleet
 from fednas.fleet._sessions import Session
+from fednas.models import encode, initialise, start_architecture
+from fednas.spec import Sgd
+from fednas.store import digest_of
+from fednas.work import TRAIN, Task, Train
 
 
 def test_waits_double_up_to_a_cap_with_jitter() -> None:
@@ -70,3 +80,68 @@ def test_programs_of_other_bits_are_strangers_and_serve_no_client() -> None:
     fleet.numerics.accept_any()
     assert (fleet.alive(), fleet.available()) == ({"hub": 1, "phone": 1}, 3)
     assert fleet.strangers() == []
+
+
+class OneTask:
+    """A coordinator that has one task, and then the search is over."""
+
+    heartbeat_seconds = 5.0
+
+    def __init__(self, task: Task) -> None:
+        self._grants = [Grant(lease="0" * 32, task=task, urls={}, uploads={})]
+        self.introduced: list[Register] = []
+        self.given_back: list[tuple[str, str]] = []
+        self.completed = 0
+
+    def introduce(
+        self, register: Callable[[], Register], registered: Callable[[Register], None]
+    ) -> None:
+        self.introduced.append(register())
+
+    def ask(self) -> Answer:
+        return Answer(grant=self._grants.pop()) if self._grants else Answer(over=True)
+
+    def heartbeat(self, lease: str) -> bool:
+        return True
+
+    def complete(self, lease: str, make: Any) -> None:
+        self.completed += 1
+
+    def give_back(
+        self, lease: str, reason: str, message: str, deadline: float | None = None
+    ) -> None:
+        self.given_back.append((reason, message))
+
+    def goodbye(self, deadline: float) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("scale", "reason"), [(1.0, None), (1e30, "TrainingDiverged")], ids=["trains", "diverges"]
+)
+def test_a_client_tells_its_numerics_and_whether_training_diverged(
+    tmp_path: Path, scale: float, reason: str | None
+) -> None:
+    network = start_architecture("cnn", channels=1, size=8, classes=10, width_multiplier=0.25)
+    digits = load_dataset("digits")
+    blobs = [
+        encode(initialise(network, 0) * np.float32(scale)),
+        encode_rows(digits.images[:40], digits.labels[:40]),
+    ]
+    cache = FileCache(tmp_path, 10**7)
+    for blob in blobs:
+        cache.write(digest_of(blob), [blob])
+    task = TRAIN.task(
+        "1/pre/a/1/phone-0",
+        Train(architecture=network, epochs=1, batch_size=16, sgd=Sgd()),
+        client="phone-0",
+        inputs={"weights": digest_of(blobs[0])},
+        data={"shard": digest_of(blobs[1])},
+    )
+    told: Any = OneTask(task)
+    Client(told, cache, device_class="phone", name="a", workers=1, exit_when_over=True).run()
+    assert len(told.introduced[0].numerics["digest"]) == 64
+    assert [given[0] for given in told.given_back] == ([] if reason is None else [reason])
+    assert told.completed == (reason is None)
+    if reason is not None:
+        assert "lower the optimizer's learningRate" in told.given_back[0][1]

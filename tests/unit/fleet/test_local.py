@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 
 from fednas.data import encode_rows, load_dataset
-from fednas.errors import Corrupt, DiedInTask, OtherNumerics, TaskFailed
+from fednas.errors import Corrupt, DiedInTask, OtherNumerics, TaskFailed, TrainingDiverged
 from fednas.fleet import LocalFleet, StoreSource
 from fednas.fleet._cache import FileCache
 from fednas.models import decode, encode, start_architecture
@@ -152,6 +153,16 @@ def test_a_failing_task_names_itself_and_the_worker_lives_on(fleet: LocalFleet) 
         fleet.submit(Task(id="1", kind="dream", client="x")).future.result(PATIENCE)
 
 
+def test_training_that_diverges_is_not_done_again_and_keeps_its_name(
+    store: FolderStore, fleet: LocalFleet
+) -> None:
+    task = train(store, fleet, epochs=1)
+    blobs = Blobs(store, LAYOUT.blobs)
+    huge = blobs.put(encode(decode(blobs.get(task.inputs["weights"])) * np.float32(1e30)))
+    with pytest.raises(TrainingDiverged, match="lower the optimizer's learningRate"):
+        fleet.submit(task.model_copy(update={"inputs": {"weights": huge}})).future.result(PATIENCE)
+
+
 @pytest.mark.parametrize("kept", [-1, -9])
 def test_a_damaged_shard_is_corrupt_and_says_what_to_do(
     store: FolderStore, fleet: LocalFleet, kept: int
@@ -188,19 +199,33 @@ def test_a_closed_fleet_ends_its_workers_and_cancels_what_comes_late(tmp_path: P
     fleet.close()
 
 
-def test_the_environment_of_the_program_is_left_alone(tmp_path: Path) -> None:
-    code = (
-        "import os; from functools import partial; from pathlib import Path\n"
-        "from fednas.fleet import LocalFleet; from fednas.store import FolderStore, Layout\n"
-        "if __name__ == '__main__':\n"
-        "    before = dict(os.environ)\n"
-        f"    opens = partial(FolderStore, Path({str(tmp_path)!r}))\n"
-        "    fleet = LocalFleet(opens, Layout(), workers=1)\n"
-        "    fleet.close()\n"
-        "    assert dict(os.environ) == before, set(os.environ) ^ set(before)\n"
-    )
+FLEET = """
+    from fednas.fleet import LocalFleet
+    from fednas.store import FolderStore, Layout
+    fleet = LocalFleet(partial(FolderStore, folder), Layout(), workers=1)
+    fleet.close()
+"""
+CLIENT = """
+    from fednas.fleet._cache import FileCache
+    from fednas.fleet._client import Client
+    from fednas.fleet._connection import Connection
+    connection = Connection("http://127.0.0.1:9")
+    client = Client(connection, FileCache(folder, 9), device_class="a", name="a", workers=1,
+                    exit_when_over=True)
+    client._leave()
+"""
+
+
+@pytest.mark.parametrize("program", [FLEET, CLIENT], ids=["fleet", "client"])
+def test_the_environment_of_the_program_is_left_alone(tmp_path: Path, program: str) -> None:
     script = tmp_path / "script.py"
-    script.write_text(code)
+    script.write_text(
+        "import os\nfrom functools import partial\nfrom pathlib import Path\n"
+        "if __name__ == '__main__':\n"
+        f"    folder = Path({str(tmp_path)!r})\n"
+        "    before = dict(os.environ)" + program + "    left = dict(os.environ)\n"
+        "    assert left == before, set(left) ^ set(before)\n"
+    )
     env = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     subprocess.run([sys.executable, str(script)], check=True, env=env, timeout=PATIENCE)
 
@@ -246,3 +271,34 @@ def test_an_upload_is_read_from_the_store_once(tmp_path: Path) -> None:
     elsewhere = StoreSource(Counting(tmp_path / "store"), LAYOUT)
     again = execute(AGGREGATE.task("mean", weights, inputs=inputs), elsewhere)
     assert again.outputs == mean.outputs
+
+
+def test_workers_with_a_cache_average_what_they_accepted_without_the_store(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    fleet = LocalFleet(
+        partial(FolderStore, store.root), LAYOUT, workers=1, cache=tmp_path / "cache"
+    )
+    try:
+        inputs = {}
+        for number in range(2):
+            blob, key = encode(np.full(5, number, np.float32)), f"{LAYOUT.uploads}{number}"
+            store.put(key, blob)
+            look = Accept(upload=key, digest=digest_of(blob), elements=5)
+            done = fleet.submit(ACCEPT.task(f"accept/{number}", look)).future.result(PATIENCE)
+            inputs[f"phone-{number}"] = done.outputs["update"]
+            store.delete(LAYOUT.blobs + done.outputs["update"], key)
+        weights = Aggregate(weights=dict.fromkeys(inputs, 1))
+        mean = fleet.submit(AGGREGATE.task("mean", weights, inputs=inputs)).future.result(PATIENCE)
+    finally:
+        fleet.close()
+    assert decode(Blobs(store, LAYOUT.blobs).get(mean.outputs["mean"])).tolist() == [0.5] * 5
+
+
+def test_a_cache_that_cannot_be_written_costs_nobody_a_task(tmp_path: Path) -> None:
+    source = StoreSource(Counting(tmp_path / "store"), LAYOUT, FileCache(tmp_path / "cache", 10**6))
+    shutil.rmtree(tmp_path / "cache")
+    blob = encode(np.ones(5, np.float32))
+    digest = source.put(blob, durable=True)
+    reads.clear()
+    assert source.blob(digest) == blob
+    assert reads == [LAYOUT.blobs + digest]

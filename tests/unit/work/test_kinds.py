@@ -242,8 +242,18 @@ def test_kept_modules_are_bounded_in_bytes_and_the_last_one_stays() -> None:
 
 def test_no_gradients_are_kept_after_training(weights: bytes) -> None:
     trained(weights, shard(40))
-    module = _cache.get(NETWORK)
-    assert all(parameter.grad is None for parameter in module.parameters())
+    kept = [module for module, _ in _cache._modules.values()]
+    assert kept
+    assert all(parameter.grad is None for module in kept for parameter in module.parameters())
+
+
+def test_gradients_that_a_failed_task_left_are_dropped() -> None:
+    import torch
+
+    cache = ModuleCache(1)
+    for parameter in cache.get(NETWORK).parameters():
+        parameter.grad = torch.ones_like(parameter)
+    assert all(parameter.grad is None for parameter in cache.get(NETWORK).parameters())
 
 
 def test_what_training_costs_is_declared_with_the_kind() -> None:
