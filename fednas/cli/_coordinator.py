@@ -187,6 +187,7 @@ class Coordinator:
                 url_seconds=search.spec.federation.round_timeout_seconds + URL_SECONDS,
             )
             self._store = store
+            threading.Thread(target=self._watch_store, daemon=True).start()
         self._degraded = None
         self._view = View()
         view = run_search(

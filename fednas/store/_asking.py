@@ -64,6 +64,7 @@ class Asking:
             except ANSWERS as error:
                 refusal = refusal_of(error)
                 if not refusal.passes:
+                    self._answered(waited)
                     raise self._failure(key, refusal) from error
                 trouble = f"{refusal.code}: {refusal.message}"
             except (ET.ParseError, ValueError, AttributeError) as error:
@@ -73,8 +74,7 @@ class Asking:
                     "the endpoint must be an S3 server, not its console"
                 ) from error
             else:
-                if waited and self._on_wait:
-                    self._on_wait(None)
+                self._answered(waited)
                 return answer
             away = StoreUnreachable(f"{self._endpoint} does not answer ({trouble})")
             if self._clock() - began + wait > self._patience:
@@ -84,3 +84,8 @@ class Asking:
             waited = True
             self._sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _answered(self, waited: bool) -> None:
+        """Also a refusal says that the server is back."""
+        if waited and self._on_wait:
+            self._on_wait(None)

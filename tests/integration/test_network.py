@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ import pytest
 import yaml
 
 from fednas import run
+from fednas.cli import _coordinator
 from fednas.store import Layout, MinioConfig
 from tests.servers import Minio, end, free_port, minio_server, process
 
@@ -166,6 +168,35 @@ def test_a_store_that_goes_away_in_mid_search_changes_nothing(
             status = line.wait(lambda status: status["over"])
             assert not status["failed"], status
             assert line.ladder() == expected
+
+
+@pytest.mark.slow
+def test_a_store_away_is_told_though_only_workers_ask_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for it in silence, and the search waits for them."""
+    monkeypatch.setattr(_coordinator, "STORE_SECONDS", 0.1)
+    training = threading.Event()
+    monkeypatch.setattr(_coordinator, "run_search", lambda *_, **__: training.wait())
+    with minio_server(tmp_path / "minio") as minio:
+        bucket = MinioConfig(minio.endpoint, "fednas", minio.user, minio.password)
+        for name, value in minio.env.items():
+            monkeypatch.setenv(name, value)
+        line = Line(tmp_path, minio, bucket)
+        coordinator = _coordinator.Coordinator(
+            line.file, SEARCH_ID, listen="127.0.0.1:0", tokens=None, workers=1
+        )
+        line.url = coordinator.server.url
+        threading.Thread(target=coordinator.work, daemon=True).start()
+        try:
+            line.wait(lambda status: "resultURI" in status["status"])
+            minio.stop(signal.SIGKILL)
+            status = line.wait(lambda status: status["degraded"] is not None, 60)
+            assert status["degraded"]["reason"] == "StoreUnreachable"
+            minio.start()
+            line.wait(lambda status: status["degraded"] is None, 60)
+        finally:
+            coordinator.close()
 
 
 OTHER_BITS = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}

@@ -204,8 +204,16 @@ def test_a_server_that_comes_back_is_found_again(tmp_path: Path) -> None:
         back.start()
         assert store.get("a") == b"1"
         back.join()
-    assert isinstance(waits[0], StoreUnreachable)
-    assert waits[-1] is None
+        assert isinstance(waits[0], StoreUnreachable)
+        assert waits.pop() is None
+        server.stop()
+        back = threading.Timer(0.5, server.start)
+        back.start()
+        with pytest.raises(NotFound):
+            store.get("b")
+        back.join()
+        assert isinstance(waits[-2], StoreUnreachable)
+        assert waits[-1] is None, "a refusal is an answer too"
 
 
 def test_a_uri_takes_its_credentials_from_the_environment(bucket: MinioConfig) -> None:
