@@ -59,7 +59,7 @@ def train(
     optimizer : Sgd
         At a constant rate; weight decay on every parameter.
     seed : int
-        Of the permutation.
+        Of the permutation, and of what the network itself draws, such as dropout.
     """
     samples = len(rows)
     batch = min(batch_size, samples)
@@ -74,12 +74,14 @@ def train(
         fused=True,
     )
     loss_sum = 0.0
-    for step in range(steps):
-        chosen = order.take(range(step * batch, (step + 1) * batch), mode="wrap")
-        images, labels = split_rows(rows[chosen], shape)
-        loss = functional.cross_entropy(module(normalise(images)), torch.from_numpy(labels))
-        sgd.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        sgd.step()
-        loss_sum += loss.item()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        for step in range(steps):
+            chosen = order.take(range(step * batch, (step + 1) * batch), mode="wrap")
+            images, labels = split_rows(rows[chosen], shape)
+            loss = functional.cross_entropy(module(normalise(images)), torch.from_numpy(labels))
+            sgd.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            sgd.step()
+            loss_sum += loss.item()
     return Trained(samples=steps * batch, loss=loss_sum / steps)

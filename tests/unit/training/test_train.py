@@ -51,6 +51,20 @@ def test_another_seed_gives_another_network(make_network, rows):
     assert fit(make_network(), rows, seed=1).loss != fit(make_network(), rows, seed=2).loss
 
 
+def test_dropout_is_drawn_from_the_seed(rows):
+    def losses(seed):
+        network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
+        with torch.no_grad():
+            network[2].weight.copy_(torch.arange(640).reshape(10, 64).sin())
+            network[2].bias.zero_()
+        return fit(network, rows, epochs=1, batch_size=len(rows), seed=seed).loss
+
+    first = losses(1)
+    torch.rand(3)
+    assert losses(1) == first
+    assert losses(2) != first
+
+
 def test_nothing_is_drawn_from_global_random_numbers(make_network, rows):
     network = make_network()
     numpy_before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()
