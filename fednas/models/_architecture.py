@@ -12,8 +12,14 @@ from fednas.errors import BadInput
 __all__ = ["FAMILIES", "Architecture", "start_architecture"]
 
 FAMILIES: dict[str, tuple[int, ...]] = {
+    "celeba_cnn": (32, 32, 32, 32),
     "cnn": (32, 32, 32, 32),
     "mobilenet_v1": (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024),
+    "mobilenet_v2": (
+        *(32, 16, 96, 24, 144, 144, 32, 192, 192, 192, 64, 384, 384, 384),
+        *(384, 96, 576, 576, 576, 160, 960, 960, 960, 320, 1280),
+    ),
+    "resnet20": (16, 16, 16, 16, 32, 32, 32, 32, 64, 64, 64, 64),
 }
 """Each family of the zoo, with its widths at multiplier 1: one per prunable group, in forward
 order. They stand here, not beside the networks, so that nobody needs torch to name a network."""
@@ -109,7 +115,7 @@ def start_architecture(
     Parameters
     ----------
     name : str
-        A family of the zoo: ``cnn`` or ``mobilenet_v1``.
+        A family of the zoo, a key of `FAMILIES`.
     channels, size : int
         Of the images; ``size`` in pixels, images are square.
     classes : int

@@ -67,9 +67,10 @@ class Initial(OneOf):
 class Network(Model):
     """The network that the search starts from."""
 
-    name: Literal["mobilenet_v1", "cnn"] = Field(
-        description="A network of the zoo: mobilenet_v1 (for images of 32 pixels and more), "
-        "or cnn (four small convolutions, for small images)."
+    name: Literal["mobilenet_v1", "mobilenet_v2", "resnet20", "celeba_cnn", "cnn"] = Field(
+        description="A network of the zoo: mobilenet_v1 or mobilenet_v2 (for images of 32 pixels "
+        "and more), resnet20 (for 32 pixels), celeba_cnn (for 84 pixels), or cnn (four small "
+        "convolutions, for small images)."
     )
     args: ModelArgs = Field(ModelArgs(), description="Arguments of the network.")
     initial: Initial = Field(

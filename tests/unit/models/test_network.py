@@ -4,6 +4,7 @@ import torch
 
 from fednas.errors import DataError
 from fednas.models import (
+    FAMILIES,
     Architecture,
     build,
     initialise,
@@ -12,6 +13,7 @@ from fednas.models import (
     start_architecture,
     to_vector,
 )
+from fednas.resources import count_macs, count_params
 
 
 def arch(name: str = "mobilenet_v1", size: int = 32, channels: int = 3) -> Architecture:
@@ -28,19 +30,46 @@ def test_mobilenet_of_a_quarter_has_the_known_size():
     ]
 
 
-@pytest.mark.parametrize("name", ["cnn", "mobilenet_v1"])
+@pytest.mark.parametrize(
+    ("name", "size", "classes", "params", "macs"),
+    [
+        ("mobilenet_v1", 224, 1000, 4_231_976, 568_740_352),
+        ("mobilenet_v2", 224, 1000, 3_504_872, 300_774_272),
+        ("resnet20", 32, 10, 272_474, 40_813_184),
+    ],
+)
+def test_networks_at_full_width_have_the_published_size(
+    name: str, size: int, classes: int, params: int, macs: int
+):
+    """With projections: the paper's ResNet-20 of 0.27 M parameters has 2752 fewer."""
+    module = build(start_architecture(name, channels=3, size=size, classes=classes))
+    assert count_params(module) == params
+    assert count_macs(module, torch.zeros(1, 3, size, size)) == macs
+
+
+def test_the_celeba_network_keeps_the_borders_as_leaf_does():
+    module = build(start_architecture("celeba_cnn", channels=3, size=84, classes=2))
+    assert module.classifier.in_features == 32 * 6 * 6
+    assert module.blocks(torch.zeros(2, 3, 84, 84)).shape == (2, 32, 6, 6)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
 @pytest.mark.parametrize("size", [1, 8, 28, 32, 84])
 def test_every_image_size_gives_logits(name: str, size: int):
     module = build(arch(name, size, channels=1)).eval()
     assert module(torch.zeros(2, 1, size, size)).shape == (2, 10)
 
 
-def test_resolution_follows_the_paper_at_224_pixels():
+@pytest.mark.parametrize(("name", "last"), [("mobilenet_v1", "block13"), ("mobilenet_v2", "head")])
+@pytest.mark.parametrize(("size", "end"), [(224, 7), (32, 2)])
+def test_resolution_follows_the_paper_and_suits_small_images(
+    name: str, last: str, size: int, end: int
+):
     sizes: list[int] = []
-    module = build(arch(size=224)).eval()
-    module.block13.register_forward_hook(lambda m, x, y: sizes.append(y.shape[-1]))
-    module(torch.zeros(1, 3, 224, 224))
-    assert sizes == [7]
+    module = build(arch(name, size)).eval()
+    module.get_submodule(last).register_forward_hook(lambda m, x, y: sizes.append(y.shape[-1]))
+    module(torch.zeros(1, 3, size, size))
+    assert sizes == [end]
 
 
 def test_vector_holds_everything_but_the_batch_counter():
@@ -90,8 +119,20 @@ def test_build_leaves_torchs_random_state_alone():
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_untrained_network_keeps_the_signal():
-    module = build(arch(), initialise(arch(), 3))
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_the_first_weights_are_normal_or_the_identity(name: str):
+    module = build(arch(name), initialise(arch(name), 0))
+    for key, tensor in module.state_dict().items():
+        if tensor.dim() > 1:
+            assert abs(tensor.mean()) < tensor.std()
+        elif not key.endswith("num_batches_tracked"):
+            one = key.endswith(("running_var", "norm.weight"))
+            assert (tensor == float(one)).all(), key
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_untrained_network_keeps_the_signal(name: str):
+    module = build(arch(name), initialise(arch(name), 3))
     images = torch.randn(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     spread = float(module(images).detach().std())
     assert 0.1 < spread < 3

@@ -27,7 +27,17 @@ def random_weights(space: Space, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(size).astype(np.float32)
 
 
-@pytest.mark.parametrize(("name", "size"), [("mobilenet_v1", 32), ("cnn", 8), ("cnn", 32)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("mobilenet_v1", 32),
+        ("mobilenet_v2", 32),
+        ("resnet20", 16),
+        ("celeba_cnn", 21),
+        ("cnn", 8),
+        ("cnn", 32),
+    ],
+)
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_child_fits_its_network(traced: Traced, name: str, size: int, data: st.DataObject):

@@ -11,7 +11,14 @@ from fednas.space import Slice, Space, trace
 
 Traced = Callable[[str, int], Space]
 
-CASES = [("mobilenet_v1", 32), ("cnn", 8), ("cnn", 28)]
+CASES = [
+    ("mobilenet_v1", 32),
+    ("mobilenet_v2", 32),
+    ("resnet20", 16),
+    ("celeba_cnn", 21),
+    ("cnn", 8),
+    ("cnn", 28),
+]
 
 
 def test_mobilenet_has_the_stem_and_every_pointwise(traced: Traced):
@@ -23,6 +30,40 @@ def test_mobilenet_has_the_stem_and_every_pointwise(traced: Traced):
     assert [group.choice for group in space.groups] == [*range(14)]
     assert tuple(group.width for group in space.groups) == space.start.widths
     assert space.left_out == ()
+
+
+@pytest.mark.parametrize(("name", "size"), CASES)
+def test_every_group_of_the_zoo_can_be_cut(traced: Traced, name: str, size: int):
+    space = traced(name, size)
+    assert space.left_out == ()
+    assert tuple(group.width for group in space.groups) == space.start.widths
+
+
+def test_a_stage_of_mobilenet_v2_is_one_group_and_every_expansion_its_own(traced: Traced):
+    groups = {group.name: group for group in traced("mobilenet_v2", 32).groups}
+    expansions = [f"blocks.{i}.expand" for i in range(1, 17)]
+    stages = [f"blocks.{i}.project" for i in (0, 1, 3, 6, 10, 13, 16)]
+    assert set(groups) == {"stem.conv", *expansions, *stages, "head"}
+    assert groups["blocks.3.project"].producers == tuple(
+        f"blocks.{i}.project.weight" for i in (3, 4, 5)
+    )
+    assert groups["blocks.4.expand"].producers == ("blocks.4.expand.weight",)
+
+
+def test_what_resnet20_adds_is_cut_together(traced: Traced):
+    groups = {group.name: group for group in traced("resnet20", 16).groups}
+    inner = [f"blocks.{i}.conv1" for i in range(9)]
+    assert set(groups) == {"stem.conv", "blocks.3.conv2", "blocks.6.conv2", *inner}
+    assert groups["stem.conv"].producers == (
+        "stem.conv.weight",
+        *(f"blocks.{i}.conv2.weight" for i in range(3)),
+    )
+    assert groups["blocks.3.conv2"].producers == (
+        "blocks.3.conv2.weight",
+        "blocks.3.shortcut.weight",
+        "blocks.4.conv2.weight",
+        "blocks.5.conv2.weight",
+    )
 
 
 def test_depthwise_and_norms_are_cut_with_their_producer(traced: Traced):
