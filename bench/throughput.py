@@ -42,11 +42,12 @@ def plain_loop(file: str, seconds: float) -> None:
     args = search.spec.model.args
     network = build(
         start_architecture(
-            search.spec.model.name,
+            search.spec.model.family,
             channels=channels,
             size=size,
             classes=data.classes,
             width_multiplier=args.width_multiplier,
+            widths=args.widths,
         )
     )
     sgd, batch = search.spec.training.optimizer.sgd, search.spec.training.batch_size

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fednas.errors import BadInput
+from fednas.spec import MODULE_PATTERN
 
 __all__ = ["FAMILIES", "Architecture", "start_architecture"]
 
@@ -30,12 +33,12 @@ Width = Annotated[int, Field(ge=1, le=65536)]
 
 
 class Architecture(BaseModel):
-    """One network of the zoo, as data: equal architectures build equal networks.
+    """One network, as data: equal architectures build equal networks.
 
     Parameters
     ----------
     family : str
-        A name in `FAMILIES`.
+        A name in `FAMILIES`, or ``package.module:function``, which builds a network of one's own.
     args : dict
         What does not change during a search: ``inputChannels``, ``inputSize`` (pixels, images are
         square), ``classes``, ``widthMultiplier`` (what the start network was made with).
@@ -46,15 +49,18 @@ class Architecture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    family: str = Field(max_length=64)
+    family: str = Field(max_length=256)
     args: dict[str, int | float]
     choices: dict[str, Annotated[tuple[Width, ...], Field(max_length=1024)]]
 
     @field_validator("family")
     @classmethod
     def _known(cls, family: str) -> str:
-        if family not in FAMILIES:
-            raise ValueError(f"got {family!r}; must be one of {', '.join(sorted(FAMILIES))}")
+        if family not in FAMILIES and re.fullmatch(MODULE_PATTERN, family) is None:
+            raise ValueError(
+                f"got {family!r}; must be one of {', '.join(sorted(FAMILIES))}, or "
+                "package.module:function"
+            )
         return family
 
     @field_validator("args")
@@ -73,7 +79,7 @@ class Architecture(BaseModel):
     def _one_width_per_group(self) -> Self:
         if set(self.choices) != {"widths"}:
             raise ValueError(f"choices: got {sorted(self.choices)}; must be exactly ['widths']")
-        num_groups = len(FAMILIES[self.family])
+        num_groups = len(FAMILIES.get(self.family, self.widths))
         if len(self.widths) != num_groups:
             raise ValueError(
                 f"choices.widths: got {len(self.widths)}; {self.family} has {num_groups} groups"
@@ -108,29 +114,41 @@ class Architecture(BaseModel):
 
 
 def start_architecture(
-    name: str, *, channels: int, size: int, classes: int, width_multiplier: float = 1.0
+    name: str,
+    *,
+    channels: int,
+    size: int,
+    classes: int,
+    width_multiplier: float = 1.0,
+    widths: Sequence[int] | None = None,
 ) -> Architecture:
     """The network that a search starts from.
 
     Parameters
     ----------
     name : str
-        A family of the zoo, a key of `FAMILIES`.
+        A family of the zoo, a key of `FAMILIES`; or ``package.module:function``, a network of
+        one's own.
     channels, size : int
         Of the images; ``size`` in pixels, images are square.
     classes : int
         Number of classes.
     width_multiplier : float
         Scales every width; at least one filter is left.
+    widths : sequence of int, optional
+        Filters of each group at multiplier 1, in forward order; those of the family by default.
 
     Raises
     ------
     BadInput
-        The zoo has no such family.
+        The zoo has no such family, or the widths of one's own network are not given.
     """
-    if name not in FAMILIES:
+    if ":" not in name and name not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         raise BadInput(f"spec.model.name: got {name!r}; must be one of {known}")
+    filters = FAMILIES.get(name) if widths is None else widths
+    if not filters:
+        raise BadInput("spec.model.args.widths: missing; must be given for a network of one's own")
     return Architecture(
         family=name,
         args={
@@ -139,5 +157,5 @@ def start_architecture(
             "classes": classes,
             "widthMultiplier": width_multiplier,
         },
-        choices={"widths": tuple(max(1, round(w * width_multiplier)) for w in FAMILIES[name])},
+        choices={"widths": tuple(max(1, round(w * width_multiplier)) for w in filters)},
     )

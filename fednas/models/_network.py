@@ -12,6 +12,7 @@ from torch import nn
 
 from fednas.errors import DataError
 from fednas.models._architecture import Architecture
+from fednas.models._own import own_network
 from fednas.models.celeba_cnn import CelebaCnn
 from fednas.models.cnn import ConvNet
 from fednas.models.mobilenet_v1 import MobileNetV1
@@ -27,6 +28,8 @@ _NETWORKS: dict[str, Callable[[int, int, int, tuple[int, ...]], nn.Module]] = {
     "mobilenet_v2": MobileNetV2,
     "resnet20": ResNet20,
 }
+
+_COUNTER = "num_batches_tracked"
 
 
 def build(arch: Architecture, vector: npt.NDArray[np.float32] | None = None) -> nn.Module:
@@ -48,8 +51,9 @@ def initialise(arch: Architecture, seed: int) -> npt.NDArray[np.float32]:
     """Weights of an untrained network, float32 of shape [n].
 
     Convolutions and the classifier are normal with variance 2 / fan-in (He et al., arXiv
-    1502.01852) and 1 / fan-in; biases are zero, normalisation is the identity. The draws come from
-    numpy's generator, whose bits do not depend on the CPU's vector instructions as torch's do.
+    1502.01852) and 1 / fan-in; biases are zero; what else has one dimension, such as
+    normalisation, is as the network was built. The draws come from numpy's generator, whose bits
+    do not depend on the CPU's vector instructions as torch's do.
 
     Parameters
     ----------
@@ -75,7 +79,7 @@ def to_vector(module: nn.Module) -> npt.NDArray[np.float32]:
 
 
 def load_vector(module: nn.Module, vector: npt.NDArray[np.float32]) -> None:
-    """Overwrite all weights and running statistics of a module.
+    """Overwrite all weights and running statistics of a module; batches are counted anew.
 
     Raises
     ------
@@ -92,31 +96,36 @@ def load_vector(module: nn.Module, vector: npt.NDArray[np.float32]) -> None:
         end = start + tensor.numel()
         tensor.copy_(flat[start:end].view(tensor.shape))
         start = end
+    for name, counter in module.named_buffers():
+        if name.endswith(_COUNTER):
+            counter.zero_()  # a cumulative mean (momentum None) would depend on what came before
 
 
 def _construct(arch: Architecture) -> nn.Module:
     channels, size, _ = arch.input_shape
+    construct = _NETWORKS.get(arch.family) or own_network(arch.family)
     with torch.random.fork_rng(devices=[]):
-        return _NETWORKS[arch.family](channels, size, arch.classes, arch.widths)
+        torch.default_generator.manual_seed(0)  # one's own network may keep what it draws
+        return construct(channels, size, arch.classes, arch.widths)
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     for name, tensor in module.state_dict().items():
-        if not name.endswith("num_batches_tracked"):
+        if not name.endswith(_COUNTER):
             yield name, tensor
 
 
 def _draw(module: nn.Module, seed: int) -> npt.NDArray[np.float32]:
     rng = np.random.default_rng(seed)
     parts = []
-    for name, shape in layout(module):
-        size = int(np.prod(shape))
+    for name, tensor in _tensors(module):
+        shape, size = tuple(tensor.shape), tensor.numel()
         if len(shape) >= 2:
             gain = 2.0 if len(shape) == 4 else 1.0
             fan_in = size // shape[0]
             scale = np.float32(np.sqrt(gain / fan_in))
             parts.append(rng.standard_normal(size, dtype=np.float32) * scale)
         else:
-            one = name.endswith((".running_var", "norm.weight"))
-            parts.append(np.full(size, 1.0 if one else 0.0, dtype=np.float32))
+            built = tensor.reshape(-1).float().numpy()
+            parts.append(np.zeros_like(built) if name.endswith("bias") else built)
     return np.concatenate(parts)

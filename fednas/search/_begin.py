@@ -104,11 +104,12 @@ async def begin(
     told(DataRead(shards.summary(), shards.warnings()))
     channels, size, _ = shards.input
     network = start_architecture(
-        spec.model.name,
+        spec.model.family,
         channels=channels,
         size=size,
         classes=shards.classes,
         width_multiplier=spec.model.args.width_multiplier,
+        widths=spec.model.args.widths,
     )
     traced = await do(TRACE.task("0000/trace", Trace(architecture=network)))
     space_digest = traced.outputs["space"]
@@ -177,7 +178,7 @@ def _check_batches(search: FederatedSearch, space: Space) -> None:
         if size < space.min_batch:
             raise BadInput(
                 f"spec.{path}.batchSize: got {size}; must be at least {space.min_batch}: the "
-                f"batch normalisation of {spec.model.name} would see one value a channel"
+                f"batch normalisation of {spec.model.family} would see one value a channel"
             )
 
 

@@ -43,7 +43,7 @@ def why_not_cut(
     group : Group
         At least two filters wide.
     module : nn.Module
-        The whole network; only its shapes matter, and it is left in evaluation mode.
+        The whole network; only its shapes matter, and it is left in evaluation mode, in float64.
     widths : sequence of int
         Of the whole network.
     rebuild : callable
@@ -100,5 +100,6 @@ def _masked(
 def _logits(module: nn.Module, weights: Mapping[str, Any], images: torch.Tensor) -> torch.Tensor:
     tensors = {name: torch.from_numpy(np.ascontiguousarray(w)) for name, w in weights.items()}
     with torch.no_grad():
-        logits: torch.Tensor = functional_call(module.eval(), tensors, (images,))
+        # Buffers that are in no state dict come along.
+        logits: torch.Tensor = functional_call(module.double().eval(), tensors, (images,))
     return logits

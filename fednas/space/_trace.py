@@ -8,10 +8,13 @@ from math import prod
 import torch
 from torch import nn
 
+from fednas.errors import BadInput
 from fednas.models import Architecture, build, layout
-from fednas.resources import Terms, count_macs, count_params
+from fednas.models._own import first_line
+from fednas.resources import Terms
 from fednas.space._check import probe_weights, why_not_cut
 from fednas.space._coupling import Coupling, find_couplings
+from fednas.space._fits import check_answers, check_costs, unfit
 from fednas.space._space import Group, LeftOut, Space
 
 __all__ = ["trace"]
@@ -28,12 +31,22 @@ def trace(arch: Architecture) -> Space:
     -------
     Space
         Each of its groups passed masked-equals-cut in float64; the others are in ``left_out``.
-        Its MACs and parameters equal the counted ones of ``arch``.
+        Its MACs and parameters equal the counted ones of ``arch``, and of a narrower network.
+
+    Raises
+    ------
+    BadInput
+        A network of one's own that cannot be built, answers no logits, has other groups than
+        widths, has no group that can be cut, or computes by other layers than can be counted.
     """
     # With one channel, a depthwise convolution cannot be told from a full one.
     widths = [max(2, width) for width in arch.widths]
-    groups, left_out = prove(widths, lambda w: build(arch.with_widths([*w])), arch.input_shape)
     module = build(arch.with_widths(widths))
+    check_answers(module, arch)
+    groups, left_out = prove(widths, lambda w: build(arch.with_widths([*w])), arch.input_shape)
+    if not groups:
+        reasons = "; ".join(f"{item.name}: {item.reason}" for item in left_out)
+        raise unfit(arch, f"no group of its filters can be cut: {reasons}")
     positions = _positions(module, torch.zeros(1, *arch.input_shape))
     symbols = {
         (part.tensor, part.dim): (part.repeat, group.choice)
@@ -54,9 +67,11 @@ def trace(arch: Architecture) -> Space:
         ),
         min_batch=_min_batch(build(arch), torch.zeros(1, *arch.input_shape)),
     )
-    start = build(arch)
-    assert space.macs(arch.widths) == count_macs(start, torch.zeros(1, *arch.input_shape))
-    assert space.params(arch.widths) == count_params(start)
+    narrow = [*arch.widths]
+    for group in groups:
+        narrow[group.choice] = max(1, narrow[group.choice] * 2 // 3)
+    for each in (arch, arch.with_widths(narrow)):
+        check_costs(space, each)
     return space
 
 
@@ -77,9 +92,19 @@ def prove(
     """
     module = rebuild(widths)
     image = torch.zeros(1, *input_shape)
-    couplings = find_couplings(module, image, [*_positions(module, image)])
+    try:
+        couplings = find_couplings(module, image, [*_positions(module, image)])
+    except Exception as error:
+        raise BadInput(
+            f"spec.model: the layers of this network cannot be followed: {first_line(error)}"
+        ) from error
     found = [coupling.width for coupling in couplings]
-    assert found == [*widths], f"the architecture's widths {widths} are not its groups' {found}"
+    if found != [*widths]:
+        named = ", ".join(f"{coupling.name} {coupling.width}" for coupling in couplings)
+        raise BadInput(
+            f"spec.model.args.widths: got {', '.join(map(str, widths))}; must be one for each "
+            f"group of the network, in forward order; it has: {named or 'none'}"
+        )
     weights = probe_weights(module, seed=0)
     images = torch.randn(
         1, *input_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)

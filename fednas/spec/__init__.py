@@ -29,7 +29,7 @@ from fednas.spec._fleet import (
 )
 from fednas.spec._identity import differences, identity, identity_digest
 from fednas.spec._load import load_spec
-from fednas.spec._network import Initial, ModelArgs, Network
+from fednas.spec._network import MODULE_PATTERN, Initial, ModelArgs, Network
 from fednas.spec._quantity import quantity
 from fednas.spec._search import (
     API_VERSION,
@@ -76,6 +76,7 @@ from fednas.spec._training import (
 __all__ = [
     "API_VERSION",
     "KIND",
+    "MODULE_PATTERN",
     "BestRung",
     "Budget",
     "CandidateCounts",

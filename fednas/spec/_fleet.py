@@ -17,6 +17,7 @@ from fednas.spec._address import (
     is_bucket,
 )
 from fednas.spec._base import Int, Model, Number, Rule, Text
+from fednas.spec._network import MODULE_PATTERN
 from fednas.spec._quantity import Cpu, Memory, quantity
 
 __all__ = [
@@ -42,6 +43,7 @@ PATTERNS = {
     ENDPOINT: ENDPOINT_RIGHT,
     BUCKET: BUCKET_RIGHT,
     TRACKING: TRACKING_RIGHT,
+    MODULE_PATTERN: "be package.module:function",
 }
 """Patterns in words: ``must ...``."""
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.alias_generators import to_snake
 
 from fednas.spec._address import WRONG_BUCKET_IN_URI, key_problem, s3_pattern
-from fednas.spec._base import Model, Number, OneOf, Rule, Text
+from fednas.spec._base import Int, Model, Number, OneOf, Rule, Text
 from fednas.spec._training import InitialTraining
 
-__all__ = ["Initial", "ModelArgs", "Network", "location_rule"]
+__all__ = ["MODULE_PATTERN", "Initial", "ModelArgs", "Network", "location_rule"]
+
+MODULE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+"""``package.module:function``."""
 
 
 def _is_location(text: str, pattern: str) -> bool:
@@ -37,6 +40,9 @@ def location_rule(field: str, what: str, *, prefix: bool = False) -> Rule:
     )
 
 
+Filters = Annotated[Int, Field(ge=1, le=65536, description="Filters of one group.")]
+
+
 class ModelArgs(Model):
     """Arguments of the network."""
 
@@ -45,6 +51,13 @@ class ModelArgs(Model):
         ge=0.0625,
         le=4,
         description="Factor on the number of filters of every layer of the starting network.",
+    )
+    widths: tuple[Filters, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=1024,
+        description="Of a module's network, and of no other: the filters of each group of layers "
+        "that are cut together, in forward order. fednas check shows the groups.",
     )
 
 
@@ -67,13 +80,42 @@ class Initial(OneOf):
 class Network(Model):
     """The network that the search starts from."""
 
-    name: Literal["mobilenet_v1", "mobilenet_v2", "resnet20", "celeba_cnn", "cnn"] = Field(
+    rules = (
+        Rule(
+            lambda model: (model.name is None) != (model.module is None),
+            "has(self.name) != has(self.module)",
+            "must hold exactly one of name, module",
+        ),
+        Rule(
+            lambda model: (model.module is None) == (model.args.widths is None),
+            "has(self.module) == has(self.args.widths)",
+            "must be one number for each group of a module's network, and unset for one of the zoo",
+            "args.widths",
+        ),
+    )
+
+    name: Literal["mobilenet_v1", "mobilenet_v2", "resnet20", "celeba_cnn", "cnn"] | None = Field(
+        None,
         description="A network of the zoo: mobilenet_v1 or mobilenet_v2 (for images of 32 pixels "
         "and more), resnet20 (for 32 pixels), celeba_cnn (for 84 pixels), or cnn (four small "
-        "convolutions, for small images)."
+        "convolutions, for small images).",
+    )
+    module: Text | None = Field(
+        None,
+        max_length=256,
+        pattern=MODULE_PATTERN,
+        description="A network of one's own in place of name: package.module:function, called "
+        "with (channels, size, classes, widths) in every worker, which must be able to import it.",
     )
     args: ModelArgs = Field(ModelArgs(), description="Arguments of the network.")
     initial: Initial = Field(
         Initial(training=InitialTraining()),
         description="Where the starting weights come from: training or weights. Exactly one.",
     )
+
+    @property
+    def family(self) -> str:
+        """Its name or its module."""
+        found = self.name or self.module
+        assert found is not None, "a rule"
+        return found

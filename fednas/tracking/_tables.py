@@ -57,7 +57,7 @@ def description(start: Started, end: Ended | None) -> str:
     who = ", ".join(f"{count} {name}" for name, count in classes.items())
     resource, share = search.spec.target.resource
     text = (
-        f"Federated search **{start.name}**: {search.spec.model.name} on "
+        f"Federated search **{start.name}**: {search.spec.model.family} on "
         f"{search.spec.data.source}, clients: {who}; down to {share} of "
         f"{start.costs[resource] / 1e6:.1f} {_UNITS.get(resource, f'M {resource}')}.\n\n"
         "Every candidate's fate: `decisions.json`. Every round: `rounds.json`. "

@@ -47,6 +47,7 @@ def test_every_width_keeps_a_filter():
     ("change", "says"),
     [
         ({"family": "resnet"}, "must be one of celeba_cnn, cnn, mobilenet_v1"),
+        ({"family": "nets:build()"}, "or package.module:function"),
         ({"choices": {"widths": [8]}}, "mobilenet_v1 has 14 groups"),
         ({"choices": {"widths": [0] * 14}}, "greater than or equal to 1"),
         ({"choices": {"depths": [1]}}, "must be exactly"),

@@ -89,6 +89,15 @@ def test_vector_round_trips_in_any_memory_format(memory_format: torch.memory_for
     np.testing.assert_array_equal(to_vector(module), vector)
 
 
+def test_a_loaded_network_has_seen_no_batches():
+    module = build(arch("cnn", 8))
+    vector = to_vector(module)
+    module(torch.ones(4, 3, 8, 8))
+    load_vector(module, vector)
+    counters = [b for name, b in module.named_buffers() if name.endswith("batches_tracked")]
+    assert [int(counter) for counter in counters] == [0] * 4
+
+
 def test_vector_is_a_copy():
     module = build(arch())
     before = to_vector(module)
