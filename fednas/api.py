@@ -43,6 +43,7 @@ __all__ = [
     "Waiting",
     "default_folder",
     "local_shards",
+    "local_source",
     "local_weights",
     "mlflow_uri",
     "run",
@@ -201,6 +202,17 @@ def mlflow_uri(folder: Path) -> str:
     return f"sqlite:///{folder.absolute().parent / 'mlflow.db'}"
 
 
+def local_source(search: FederatedSearch, data: str | os.PathLike[str] | None = None) -> str:
+    """Where the data of a search lie on this machine; ``data`` in place of what the spec says."""
+    source = os.fspath(data) if data is not None else search.spec.data.source
+    if source.startswith("s3://"):
+        raise BadInput(
+            f"spec.data.source: got {source}, which lies in a cluster's store; "
+            "give a local copy with --data FOLDER"
+        )
+    return source
+
+
 def local_shards(
     search: FederatedSearch,
     store: Store,
@@ -208,12 +220,7 @@ def local_shards(
     data: str | os.PathLike[str] | None = None,
 ) -> Shards:
     """The shards of a search over a local data set, made once."""
-    source = os.fspath(data) if data is not None else search.spec.data.source
-    if source.startswith("s3://"):
-        raise BadInput(
-            f"spec.data.source: got {source}, which lies in a cluster's store; "
-            "give a local copy with --data FOLDER"
-        )
+    source = local_source(search, data)
     key = layout.data + shards_key(search, source_digest(source))
     blobs = Blobs(store, layout.data)
     try:

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from fednas.cli import _client, _coordinate, _push, _report, _run, _validate
+from fednas.cli import _check, _client, _coordinate, _push, _report, _run, _validate
 from fednas.errors import BadInput, FednasError
 
 __all__ = ["app", "main"]
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("validate")(_validate.validate)
+app.command("check")(_check.check)
 app.command("run")(_run.run)
 app.command("report")(_report.report)
 app.command("push")(_push.push)

@@ -45,3 +45,11 @@ class Terms(RootModel[tuple[Term, ...]]):
                 coefficient *= widths[index]
             total += coefficient
         return total
+
+    def part(self, index: int, widths: Sequence[int]) -> int:
+        """What of the resource has the width of this index as a factor.
+
+        >>> Terms.collect([(9, (0,)), (2, (0, 1)), (5, ())]).part(1, [3, 4])
+        24
+        """
+        return Terms(tuple(term for term in self.root if index in term[1])).value(widths)
