@@ -8,6 +8,8 @@ from fednas.spec._address import bucket_problem, endpoint_problem, key_problem, 
 from fednas.spec._base import Model, OneOf
 from fednas.spec._crd import crd, crd_yaml
 from fednas.spec._data import (
+    ByColumn,
+    ByLabelShards,
     Central,
     Columns,
     Data,
@@ -15,6 +17,7 @@ from fednas.spec._data import (
     Evaluation,
     Iid,
     Partition,
+    QuantitySkew,
 )
 from fednas.spec._fleet import (
     Budget,
@@ -78,6 +81,8 @@ __all__ = [
     "KIND",
     "BestRung",
     "Budget",
+    "ByColumn",
+    "ByLabelShards",
     "CandidateCounts",
     "Central",
     "Client",
@@ -113,6 +118,7 @@ __all__ = [
     "Partition",
     "Phase",
     "PodCounts",
+    "QuantitySkew",
     "ResourceList",
     "Rounds",
     "RungStatus",

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fednas.spec._base import Model, Number, OneOf, Text
+from fednas.spec._base import Int, Model, Number, OneOf, Text
 from fednas.spec._network import location_rule
 
-__all__ = ["Central", "Columns", "Data", "Dirichlet", "Evaluation", "Iid", "Partition"]
+__all__ = [
+    "ByColumn",
+    "ByLabelShards",
+    "Central",
+    "Columns",
+    "Data",
+    "Dirichlet",
+    "Evaluation",
+    "Iid",
+    "Partition",
+    "QuantitySkew",
+]
 
 
 class Columns(Model):
@@ -31,6 +42,39 @@ class Dirichlet(Model):
     )
 
 
+class ByLabelShards(Model):
+    """The samples, sorted by label, are cut into shards of equal size and dealt to the clients."""
+
+    per_client: Int = Field(
+        ge=1,
+        le=1000,
+        description="Shards of each client: with 2, most clients hold two labels. At most as many "
+        "shards in all as there are training samples.",
+    )
+
+
+class ByColumn(Model):
+    """Whole values of a column, such as users, are dealt to the clients."""
+
+    name: Text = Field(
+        min_length=1,
+        max_length=128,
+        description="Column of the parquet files, of integers or text, with at least as many "
+        "values as there are clients.",
+    )
+
+
+class QuantitySkew(Model):
+    """The clients' numbers of samples are drawn from a Dirichlet distribution."""
+
+    alpha: Number = Field(
+        ge=0.001,
+        le=1000,
+        description="Concentration: 0.1 gives a few clients nearly everything, 100 nearly equal "
+        "shares.",
+    )
+
+
 class Partition(OneOf):
     """How the training samples are split over the clients."""
 
@@ -39,6 +83,21 @@ class Partition(OneOf):
     )
     dirichlet: Dirichlet | None = Field(
         None, description="Each client's mix of labels is drawn from a Dirichlet distribution."
+    )
+    shards: ByLabelShards | None = Field(
+        None,
+        description="The samples, sorted by label, are cut into shards of equal size, and each "
+        "client gets some of them.",
+    )
+    column: ByColumn | None = Field(
+        None,
+        description="Whole values of a column of the parquet files, such as users, are dealt to "
+        "the clients: the largest first, each to the client with the fewest samples.",
+    )
+    quantity_skew: QuantitySkew | None = Field(
+        None,
+        description="The clients' numbers of samples are drawn from a Dirichlet distribution, "
+        "their samples at random.",
     )
 
 
@@ -79,3 +138,8 @@ class Data(Model):
         Evaluation(central=Central()),
         description="What candidates are ranked on. Exactly one.",
     )
+
+    @property
+    def value_column(self) -> str | None:
+        """The column, besides images and labels, that the partition needs."""
+        return None if self.partition.column is None else self.partition.column.name
