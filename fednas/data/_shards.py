@@ -183,7 +183,8 @@ def shards_key(search: FederatedSearch, source_digest: str) -> str:
 
     Two searches share it if the same data, read by the same columns, goes to the same clients.
     """
-    data = search.spec.data.model_dump(mode="json", exclude={"source"}, exclude_none=True)
+    elsewhere = {"source", "augment", "normalize"}  # where it lies, and what is done in training
+    data = search.spec.data.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
     made_from = {
         "version": VERSION,
         "source": source_digest,

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fednas.errors import BadInput
+from fednas.spec import Normalize
 
 __all__ = ["FAMILIES", "Architecture", "start_architecture"]
 
@@ -19,8 +20,10 @@ FAMILIES: dict[str, tuple[int, ...]] = {
 order. They stand here, not beside the networks, so that nobody needs torch to name a network."""
 
 _ARGS = {"inputChannels", "inputSize", "classes", "widthMultiplier"}
+_SCALE = {"inputMean", "inputStd"}
 
 Width = Annotated[int, Field(ge=1, le=65536)]
+Arg = int | float | tuple[float, ...]
 
 
 class Architecture(BaseModel):
@@ -32,7 +35,9 @@ class Architecture(BaseModel):
         A name in `FAMILIES`.
     args : dict
         What does not change during a search: ``inputChannels``, ``inputSize`` (pixels, images are
-        square), ``classes``, ``widthMultiplier`` (what the start network was made with).
+        square), ``classes``, ``widthMultiplier`` (what the start network was made with); where the
+        spec says, ``inputMean`` and ``inputStd``, by which pixels are normalised, one number a
+        channel.
     choices : dict
         What a search may change: ``widths``, the number of filters of each prunable group, in
         forward order.
@@ -41,7 +46,7 @@ class Architecture(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     family: str = Field(max_length=64)
-    args: dict[str, int | float]
+    args: dict[str, Arg]
     choices: dict[str, Annotated[tuple[Width, ...], Field(max_length=1024)]]
 
     @field_validator("family")
@@ -53,15 +58,27 @@ class Architecture(BaseModel):
 
     @field_validator("args")
     @classmethod
-    def _whole(cls, args: dict[str, int | float]) -> dict[str, int | float]:
-        if set(args) != _ARGS:
+    def _whole(cls, args: dict[str, Arg]) -> dict[str, Arg]:
+        scale = {name: value for name, value in args.items() if name in _SCALE}
+        numbers = {n: v for n, v in args.items() if n not in scale and not isinstance(v, tuple)}
+        if set(numbers) != _ARGS or len(args) != len(numbers) + len(scale):
             raise ValueError(f"got {sorted(args)}; must be exactly {sorted(_ARGS)}")
         for name in ("inputChannels", "inputSize", "classes"):
-            value = args[name]
+            value = numbers[name]
             if value != int(value) or not 1 <= value <= 65536:
                 raise ValueError(f"{name}: got {value}; must be a whole number from 1 to 65536")
-        whole = {name: int(value) for name, value in args.items() if name != "widthMultiplier"}
-        return {**whole, "widthMultiplier": float(args["widthMultiplier"])}
+        whole = {name: int(value) for name, value in numbers.items() if name != "widthMultiplier"}
+        if scale:
+            normalize = Normalize.model_validate(
+                {"mean": scale.get("inputMean"), "std": scale.get("inputStd")}
+            )
+            if len(normalize.mean) != whole["inputChannels"]:
+                raise ValueError(
+                    f"inputMean: got {len(normalize.mean)} numbers; must be "
+                    f"{whole['inputChannels']}, one a channel"
+                )
+            scale = {"inputMean": normalize.mean, "inputStd": normalize.std}
+        return {**whole, "widthMultiplier": float(numbers["widthMultiplier"]), **scale}
 
     @model_validator(mode="after")
     def _one_width_per_group(self) -> Self:
@@ -82,13 +99,27 @@ class Architecture(BaseModel):
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of one image."""
-        size = int(self.args["inputSize"])
-        return int(self.args["inputChannels"]), size, size
+        size = self._count("inputSize")
+        return self._count("inputChannels"), size, size
 
     @property
     def classes(self) -> int:
         """Number of logits."""
-        return int(self.args["classes"])
+        return self._count("classes")
+
+    @property
+    def normalize(self) -> Normalize | None:
+        """How pixels are normalised; None: mean 0.5 and std 0.25."""
+        if "inputMean" not in self.args:
+            return None
+        return Normalize.model_validate(
+            {"mean": self.args["inputMean"], "std": self.args["inputStd"]}
+        )
+
+    def _count(self, name: str) -> int:
+        value = self.args[name]
+        assert isinstance(value, int), name
+        return value
 
     def with_widths(self, widths: tuple[int, ...] | list[int]) -> Architecture:
         """The same network with other widths."""
@@ -102,7 +133,13 @@ class Architecture(BaseModel):
 
 
 def start_architecture(
-    name: str, *, channels: int, size: int, classes: int, width_multiplier: float = 1.0
+    name: str,
+    *,
+    channels: int,
+    size: int,
+    classes: int,
+    width_multiplier: float = 1.0,
+    normalize: Normalize | None = None,
 ) -> Architecture:
     """The network that a search starts from.
 
@@ -116,22 +153,32 @@ def start_architecture(
         Number of classes.
     width_multiplier : float
         Scales every width; at least one filter is left.
+    normalize : Normalize, optional
+        How pixels are normalised; mean 0.5 and std 0.25 if there is none.
 
     Raises
     ------
     BadInput
-        The zoo has no such family.
+        The zoo has no such family, or the images have not as many channels as ``normalize`` says.
     """
     if name not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         raise BadInput(f"spec.model.name: got {name!r}; must be one of {known}")
+    args: dict[str, Arg] = {
+        "inputChannels": channels,
+        "inputSize": size,
+        "classes": classes,
+        "widthMultiplier": width_multiplier,
+    }
+    if normalize is not None:
+        if len(normalize.mean) != channels:
+            raise BadInput(
+                f"spec.data.normalize.mean: has {len(normalize.mean)} entries; must have one a "
+                f"channel, and the images have {channels} ({'grey' if channels == 1 else 'colour'})"
+            )
+        args |= {"inputMean": normalize.mean, "inputStd": normalize.std}
     return Architecture(
         family=name,
-        args={
-            "inputChannels": channels,
-            "inputSize": size,
-            "classes": classes,
-            "widthMultiplier": width_multiplier,
-        },
+        args=args,
         choices={"widths": tuple(max(1, round(w * width_multiplier)) for w in FAMILIES[name])},
     )

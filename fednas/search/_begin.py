@@ -109,6 +109,7 @@ async def begin(
         size=size,
         classes=shards.classes,
         width_multiplier=spec.model.args.width_multiplier,
+        normalize=spec.data.normalize,
     )
     traced = await do(TRACE.task("0000/trace", Trace(architecture=network)))
     space_digest = traced.outputs["space"]
@@ -201,7 +202,7 @@ def _started(
     strategy: Strategy,
 ) -> Started:
     objective = OBJECTIVES[search.spec.objective]
-    params = Train.by(search.spec.training, network)
+    params = Train.by(search.spec.training, search.spec.data, network)
     return Started(
         name=search.metadata.name,
         spec=identity(search),

@@ -8,6 +8,7 @@ from fednas.spec._address import bucket_problem, endpoint_problem, key_problem, 
 from fednas.spec._base import Model, OneOf
 from fednas.spec._crd import crd, crd_yaml
 from fednas.spec._data import (
+    Augmentation,
     ByColumn,
     ByLabelShards,
     Central,
@@ -16,6 +17,7 @@ from fednas.spec._data import (
     Dirichlet,
     Evaluation,
     Iid,
+    Normalize,
     Partition,
     QuantitySkew,
 )
@@ -79,6 +81,7 @@ from fednas.spec._training import (
 __all__ = [
     "API_VERSION",
     "KIND",
+    "Augmentation",
     "BestRung",
     "Budget",
     "ByColumn",
@@ -113,6 +116,7 @@ __all__ = [
     "ModelArgs",
     "NetAdapt",
     "Network",
+    "Normalize",
     "OneOf",
     "Optimizer",
     "Partition",

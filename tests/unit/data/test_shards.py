@@ -132,7 +132,13 @@ def test_seed_partition_and_fraction_change_the_shards_and_their_key(dataset, ch
 def test_the_key_follows_the_data_and_not_what_is_done_with_it():
     assert shards_key(search(), "a") != shards_key(search(), "b")
     assert shards_key(search("data.columns.image=x"), "a") != shards_key(search(), "a")
-    for same in ("training.epochs=2", "data.source=/elsewhere", "target.macs.share=0.4"):
+    for same in (
+        "training.epochs=2",
+        "data.augment=[flip]",
+        "data.normalize={mean: [0], std: [1]}",
+    ):
+        assert shards_key(search(same), "a") == shards_key(search(), "a")
+    for same in ("data.source=/elsewhere", "target.macs.share=0.4"):
         assert shards_key(search(same), "a") == shards_key(search(), "a")
 
 
