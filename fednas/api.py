@@ -230,7 +230,7 @@ def local_shards(
     else:
         if _all_there(shards, store, layout):
             return shards
-    dataset = load_dataset(source, search.spec.data.columns)
+    dataset = load_dataset(source, search.spec.data.columns, by=search.spec.data.value_column)
     shards = make_shards(search, dataset, blobs.put)
     store.put(key, canonical_json(shards.model_dump(mode="json")), durable=True)
     return shards

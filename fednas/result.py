@@ -17,7 +17,9 @@ from fednas.spec import load_spec, parse_s3
 from fednas.store import Blobs, FolderStore, Journal, Layout, Store, digest_of
 
 if TYPE_CHECKING:
-    from torch import nn
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor, nn
 
 __all__ = ["LadderRung", "Result", "open_target"]
 
@@ -35,7 +37,7 @@ class LadderRung(Rung):
     def load(self) -> nn.Module:
         """The trained network in evaluation mode; needs torch.
 
-        Input is float32 [n, C, H, W], ``(pixel / 255 - 0.5) / 0.25``; output logits [n, classes].
+        Input is float32 [n, C, H, W], what `normalise` makes of pixels; output logits [n, classes].
         """
         from fednas.models import build
 
@@ -43,6 +45,16 @@ class LadderRung(Rung):
         if digest_of(blob) != self.sha256:
             raise DataError(f"{self.store.uri(self.key)}: is not the network that the ladder names")
         return build(self.architecture, decode(blob)).eval()
+
+    def normalise(self, images: npt.NDArray[np.uint8]) -> Tensor:
+        """What the network takes of images uint8 [n, C, H, W] in 0..255; needs torch.
+
+        ``(pixel / 255 - mean) / std`` with the ``inputMean`` and ``inputStd`` of
+        ``architecture.args``, one number a channel; 0.5 and 0.25 where it has none.
+        """
+        from fednas.training import normalise
+
+        return normalise(images, self.architecture.normalize)
 
 
 class Result:

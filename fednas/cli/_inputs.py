@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from fednas.api import local_shards, local_weights, start_vector
 from fednas.data import (
     Shards,
-    load_parquet,
+    load_files,
     make_shards,
     shards_key,
     source_digest,
@@ -24,6 +25,9 @@ from fednas.spec import FederatedSearch, identity_digest, parse_s3
 from fednas.store import Blobs, Layout, MinioConfig, MinioStore, Store, canonical_json
 
 __all__ = ["bucket_files", "bucket_inputs"]
+
+_FETCHES = 8
+"""Objects that are fetched at once: a folder of images has thousands of small ones."""
 
 
 def bucket_inputs(
@@ -70,7 +74,8 @@ def _bucket_shards(
     known = _manifest(store, manifest)
     if known is not None:
         return known
-    dataset = load_parquet(files, search.spec.data.columns, where=uri)
+    data = search.spec.data
+    dataset = load_files(files, data.columns, by=data.value_column, where=uri)
     made = make_shards(search, dataset, Blobs(store, layout.data).put)
     store.put(manifest, _json(made))
     return made
@@ -88,7 +93,11 @@ def bucket_files(source: Store, prefix: str, uri: str) -> dict[str, bytes]:
     names = [e.key.removeprefix(below) for e in source.list(below) if e.key != below]
     if not names:
         raise DataError(f"spec.data.source: {uri}: nothing is there; fednas push FOLDER {uri}")
-    return {name: source.get(below + name) for name in split_files(names, uri).names}
+    chosen = split_files(names, uri).names
+    with ThreadPoolExecutor(_FETCHES) as pool:
+        return dict(
+            zip(chosen, pool.map(lambda name: source.get(below + name), chosen), strict=True)
+        )
 
 
 def _manifest(store: Store, key: str) -> Shards | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from fednas.store import MinioStore
 
 __all__ = ["push"]
+
+_UPLOADS = 8
+"""Files that are sent at once: of small ones, the server's answer takes longest."""
 
 
 def push(
@@ -40,7 +44,6 @@ def push(
     files = _files(path, key)
     store = config.under("").open()
     store.open_bucket(create=create_bucket)
-    sent = 0
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -49,18 +52,18 @@ def push(
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True) as progress:
-        for name, file in files.items():
+
+        def send(name: str, file: Path) -> bool:
             size, digest = _size_and_sha256(file)
             if _is_there(store, name, size, digest):
-                continue
+                return False
             bar = progress.add_task(file.name, total=size)
-            store.put_file(
-                name,
-                file,
-                digest,
-                lambda count, bar=bar: progress.advance(bar, count),  # type: ignore[misc]
-            )
-            sent += 1
+            store.put_file(name, file, digest, lambda count: progress.advance(bar, count))
+            progress.remove_task(bar)  # of thousands of images, those under way are shown
+            return True
+
+        with ThreadPoolExecutor(_UPLOADS) as pool:
+            sent = sum(pool.map(send, files.keys(), files.values()))
     there = len(files) - sent
     where = next(iter(files)) if path.is_file() else key.removesuffix("/")
     typer.echo(f"{sent} sent, {there} there already: {store.uri(where)}")

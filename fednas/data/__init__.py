@@ -7,7 +7,7 @@ from fednas.data._parquet import load_parquet
 from fednas.data._partition import MIN_SAMPLES, partition
 from fednas.data._rows import Rows, encode_rows, open_rows, split_rows
 from fednas.data._shards import Shard, Shards, make_shards, shards_key
-from fednas.data._source import load_dataset, source_digest
+from fednas.data._source import load_dataset, load_files, source_digest
 
 __all__ = [
     "DIGITS",
@@ -20,6 +20,7 @@ __all__ = [
     "encode_rows",
     "load_dataset",
     "load_digits",
+    "load_files",
     "load_parquet",
     "make_shards",
     "open_rows",

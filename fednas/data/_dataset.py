@@ -27,7 +27,12 @@ class Dataset:
     labels_present : tuple of int
         The label that each class has in the files, ascending.
     files : tuple of str, default ()
-        Relative names of what was read, the train files first.
+        Relative names of what was read, the train files first; of images in folders, the folders,
+        which end in ``/``.
+    names : tuple of str, default ()
+        The name of each class, where classes have names.
+    values : int64 array [n] or None, default None
+        The value of the partition's column in each training row, numbered from 0.
     """
 
     images: NDArray[np.uint8]
@@ -36,6 +41,8 @@ class Dataset:
     test_labels: NDArray[np.int64]
     labels_present: tuple[int, ...]
     files: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    values: NDArray[np.int64] | None = None
 
     @property
     def classes(self) -> int:

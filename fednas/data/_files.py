@@ -3,8 +3,9 @@
 A file belongs to a split by its own name (``train*.parquet``), or else by the folder that it lies
 in (``train/0000.parquet`` as Hugging Face converts, ``train.parquet/part-0.parquet`` as Spark
 writes). A split is one file, or files of one folder that are named alike but for their numbers.
-Anything else is a guess between two data sets, so it is refused. As in Hadoop and Spark, what
-starts with a dot or an underscore is hidden: ``_SUCCESS``, ``_temporary/``, ``.git/``.
+Anything else is a guess between two data sets, so it is refused. Where no parquet file is of a
+split, images in ``train/<class>/`` and ``test/<class>/`` are. As in Hadoop and Spark, what starts
+with a dot or an underscore is hidden: ``_SUCCESS``, ``_temporary/``, ``.git/``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
+from fednas.data._class_folders import check_class_folders, class_files
 from fednas.errors import DataError
 
 __all__ = ["Splits", "is_hidden", "split_files"]
@@ -31,10 +33,18 @@ FINGERPRINT = re.compile(rf"{UUID}|(?<![0-9a-zA-Z])[0-9a-f]{{16,}}(?![0-9a-zA-Z]
 
 @dataclass(frozen=True)
 class Splits:
-    """The names of the files of each split, in the order in which they are read."""
+    """The names of the files of each split, in the order in which they are read.
+
+    Parameters
+    ----------
+    train, test : tuple of str
+    images : bool, default False
+        Whether they are images in one folder a class; else they are parquet files.
+    """
 
     train: tuple[str, ...]
     test: tuple[str, ...]
+    images: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,7 +72,8 @@ def split_files(names: Iterable[str], where: str) -> Splits:
     ------
     DataError
         When there is no train file, when the files of a split are of several folders or of
-        several naming schemes, or when one of a numbered set is missing. Names the files.
+        several naming schemes, when one of a numbered set is missing, or when images and classes
+        do not match. Names the files.
     """
     names = sorted(names)
     found: dict[str, list[str]] = {split: [] for split in SPLITS}
@@ -70,12 +81,19 @@ def split_files(names: Iterable[str], where: str) -> Splits:
         if (split := _split_of(name)) is not None:
             found[split].append(name)
     _check_folders(names, [*found["train"], *found["test"]], where)
+    if not found["train"] and not found["test"]:
+        shown = [name for name in names if not any(map(is_hidden, name.split("/")))]
+        if class_files(shown, "train"):
+            for split in SPLITS:
+                check_class_folders(shown, split, where)
+            train, test = (tuple(class_files(shown, split)) for split in SPLITS)
+            return Splits(train, test, images=True)
     if not found["train"]:
         parquet_first = sorted(names, key=lambda name: not name.endswith(SUFFIX))
         raise DataError(
             f"{where}: no train*.parquet there (found: {', '.join(parquet_first[:8]) or 'nothing'})"
             "; spec.data.source must name a folder with train*.parquet and, for a test split, "
-            "test*.parquet"
+            "test*.parquet, or with images in train/<class>/ and test/<class>/"
         )
     for split, members in found.items():
         _check_one_set(split, members, where)

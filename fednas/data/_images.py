@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fednas.data._columns import first_null, is_binary, is_list, plain
+from fednas.data._encoded import Channels, First, Images, other_size, stack_images
 from fednas.data._pixels import decode_pixels
 from fednas.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from PIL import Image
 
-__all__ = ["Decoded", "First", "Images", "decode_images"]
+__all__ = ["Decoded", "decode_images"]
 
-Images = NDArray[np.uint8]
-Channels = Literal[1, 3]
-
-GREY_MODES = frozenset({"1", "L", "LA"})
-COLOUR_MODES = frozenset({"P", "RGB", "RGBA", "CMYK", "YCbCr"})
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff")
 """How PNG and JPEG begin: tells a list that is their bytes from a list of pixels."""
-
-
-@dataclass(frozen=True)
-class First:
-    """The image that all later ones must be as large as: what to call it, and (H, W)."""
-
-    name: str
-    size: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +62,9 @@ def decode_images(
         raise DataError(f"{place}: row {row} is null; every row must hold an image")
     encoded = _encoded(column)
     if encoded is not None:
-        return Decoded(_decode(encoded, place, first, channels), listed=False)
+        rows = ((f"row {row}", _content(value)) for row, value in enumerate(encoded))
+        images = stack_images(rows, len(encoded), first, channels, place=f"{place}: ")
+        return Decoded(images, listed=False)
     if not is_list(column.type):
         raise DataError(
             f"{place}: is {column.type}; must be struct<bytes, path>, binary (PNG or JPEG), or "
@@ -87,7 +73,7 @@ def decode_images(
     images = decode_pixels(column, place)
     height, width = images.shape[2:]
     if first is not None and (height, width) != first.size:
-        raise _other_size(place, 0, (height, width), first)
+        raise other_size(f"{place}: row 0", (height, width), first)
     return Decoded(images, listed=True)
 
 
@@ -126,71 +112,3 @@ def _content(row: pa.Scalar) -> bytes | None:
         values = values.view(np.uint8)
     inside = not len(values) or 0 <= values.min() <= values.max() <= 255
     return values.astype(np.uint8).tobytes() if inside else None
-
-
-def _decode(
-    column: pa.ChunkedArray, place: str, first: First | None, channels: Channels | None
-) -> Images:
-    """PNG or JPEG bytes -> uint8 [n, C, H, W]."""
-    images: Images | None = None
-    for row, pixels in enumerate(_rows(column, place, channels)):
-        height, width = pixels.shape[1:]
-        first = first or First(f"row {row}", (height, width))
-        if (height, width) != first.size:
-            raise _other_size(place, row, (height, width), first)
-        if images is None:
-            images = np.empty((len(column), *pixels.shape), np.uint8)
-        elif len(pixels) > images.shape[1]:  # the first one in colour, after grey ones
-            images = np.repeat(images, len(pixels), axis=1)
-        images[row] = pixels
-    assert images is not None, "files without rows are skipped"
-    return images
-
-
-def _rows(column: pa.ChunkedArray, place: str, channels: Channels | None) -> Iterator[Images]:
-    """Pixels [C, H, W] of each row."""
-    from PIL import Image, UnidentifiedImageError
-
-    for row, encoded in enumerate(column):
-        content = _content(encoded)
-        if content is None:
-            raise DataError(f"{place}: row {row} holds no bytes; images must lie in the file")
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                mode = image.mode
-                pixels = _pixels_of(image, channels) if mode in GREY_MODES | COLOUR_MODES else None
-        except UnidentifiedImageError:
-            raise DataError(
-                f"{place}: row {row} is no readable image: {len(content)} bytes that are neither "
-                "PNG nor JPEG"
-            ) from None
-        except Exception as error:  # what Pillow's parsers stumble on: struct.error, KeyError, ...
-            words = " ".join(f"{error}".split()) or type(error).__name__
-            raise DataError(f"{place}: row {row} is no readable image: {words}") from error
-        if pixels is None:
-            raise DataError(f"{place}: row {row} has mode {mode}; need 8 bits, grey or colour")
-        yield pixels
-
-
-def _pixels_of(image: Image.Image, channels: Channels | None) -> Images:
-    grey = image.mode in GREY_MODES if channels is None else channels == 1
-    pixels = np.asarray(_upright(image).convert("L" if grey else "RGB"))
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF says, as Hugging Face `datasets` does; as it lies where EXIF is broken."""
-    from PIL import ImageOps
-
-    image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # the image itself is whole, and viewers show it
-        return image
-
-
-def _other_size(place: str, row: int, size: Any, first: First) -> DataError:
-    return DataError(
-        f"{place}: row {row} is {size[0]}x{size[1]} and {first.name} is "
-        f"{first.size[0]}x{first.size[1]}; all images must have one size"
-    )

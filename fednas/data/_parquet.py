@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from fednas.data._dataset import Dataset
+from fednas.data._encoded import Channels, First, Images
 from fednas.data._files import split_files
-from fednas.data._images import Channels, First, Images, decode_images
+from fednas.data._images import decode_images
 from fednas.data._labels import Labels, decode_labels, to_classes
+from fednas.data._values import Values, decode_values, number_values
 from fednas.errors import DataError
 from fednas.spec import Columns
 
@@ -34,7 +36,11 @@ BATCH = 512
 
 
 def load_parquet(
-    files: Mapping[str, Content], columns: Columns, *, where: str = "data set"
+    files: Mapping[str, Content],
+    columns: Columns,
+    *,
+    by: str | None = None,
+    where: str = "data set",
 ) -> Dataset:
     """Decode the files of a data set.
 
@@ -44,6 +50,8 @@ def load_parquet(
         Relative names; `split_files` says which of them are read.
     columns : Columns
         Names of the image and the label column.
+    by : str, optional
+        Name of the column whose values are dealt to clients; of the train files alone.
     where : str
         What messages call the data set.
 
@@ -59,7 +67,7 @@ def load_parquet(
     """
     splits = split_files(files, where)
     try:
-        train = _read_split(files, splits.train, columns)
+        train = _read_split(files, splits.train, columns, by=by)
         if not train:
             raise DataError(f"{where}: the train files hold no rows")
         channels: Channels = 3 if any(part.images.shape[1] == 3 for part in train) else 1
@@ -74,7 +82,16 @@ def load_parquet(
         np.concatenate([part.labels for part in test] or [np.empty(0, np.int64)]),
         f"{where}: column {columns.label!r}",
     )
-    return Dataset(images, labels, test_images, test_labels, present, splits.names)
+    values = [part.values for part in train if part.values is not None]
+    return Dataset(
+        images,
+        labels,
+        test_images,
+        test_labels,
+        present,
+        splits.names,
+        values=number_values(values) if values else None,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +102,7 @@ class _Part:
     images: Images
     listed: bool
     labels: Labels
+    values: Values | None
 
 
 def _read_split(
@@ -93,18 +111,22 @@ def _read_split(
     columns: Columns,
     like: _Part | None = None,
     channels: Channels | None = None,
+    by: str | None = None,
 ) -> list[_Part]:
     """The files that hold rows; of the size of ``like``, and of its channels if these are given."""
     parts: list[_Part] = []
     listed = like if channels is not None else None
     for name in names:
-        table = _table(name, files[name], columns)
+        table = _table(name, files[name], _wanted(columns, by))
         if table is None:
             continue
         labels = decode_labels(table.column(columns.label), f"{name}: column {columns.label!r}")
         place = f"{name}: column {columns.image!r}"
         decoded = decode_images(table.column(columns.image), place, _first(like), channels)
-        part = _Part(name, decoded.images, decoded.listed, labels)
+        values = None
+        if by is not None:
+            values = decode_values(table.column(by), f"{name}: column {by!r}")
+        part = _Part(name, decoded.images, decoded.listed, labels, values)
         height, width = part.images.shape[2:]
         if height != width:
             raise DataError(f"{place}: images are {height}x{width}; the networks take square ones")
@@ -141,8 +163,17 @@ def _joined(parts: list[_Part], channels: Channels) -> Images:
     return np.concatenate(alike)
 
 
-def _table(name: str, content: Content, columns: Columns) -> pa.Table | None:
-    """The two columns of a file; None if it has no rows, whatever its columns are then."""
+def _wanted(columns: Columns, by: str | None) -> dict[str, str]:
+    """Field of the spec -> the column that it names."""
+    wanted = {
+        "spec.data.columns.image": columns.image,
+        "spec.data.columns.label": columns.label,
+    }
+    return wanted if by is None else {**wanted, "spec.data.partition.column.name": by}
+
+
+def _table(name: str, content: Content, wanted: Mapping[str, str]) -> pa.Table | None:
+    """These columns of a file; None if it has no rows, whatever its columns are then."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -150,8 +181,8 @@ def _table(name: str, content: Content, columns: Columns) -> pa.Table | None:
         with _opened(content) as stream, pq.ParquetFile(stream) as file:
             if file.metadata.num_rows == 0:
                 return None
-            _check_columns(name, file.schema_arrow.names, columns)
-            names = list(dict.fromkeys([columns.image, columns.label]))
+            _check_columns(name, file.schema_arrow.names, wanted)
+            names = list(dict.fromkeys(wanted.values()))
             # Read at once, bytes inside of a struct may not be larger than 2 GiB.
             batches = file.iter_batches(batch_size=BATCH, columns=names)
             return pa.Table.from_batches(list(batches))
@@ -166,15 +197,14 @@ def _opened(content: Content) -> BinaryIO:
     return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
 
-def _check_columns(name: str, present: list[str], columns: Columns) -> None:
-    for field, column in (("image", columns.image), ("label", columns.label)):
+def _check_columns(name: str, present: list[str], wanted: Mapping[str, str]) -> None:
+    for field, column in wanted.items():
         if column not in present:
             raise DataError(
-                f"{name}: no column {column!r}; it has {', '.join(map(repr, present))}: "
-                f"set spec.data.columns.{field}"
+                f"{name}: no column {column!r}; it has {', '.join(map(repr, present))}: set {field}"
             )
         if present.count(column) > 1:
             raise DataError(
                 f"{name}: has {present.count(column)} columns {column!r}; rename all but one, or "
-                f"set spec.data.columns.{field} to another column"
+                f"set {field} to another column"
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -70,7 +70,10 @@ class Shards(BaseModel):
         Share of the most frequent class among the validation rows: the accuracy of a network
         that has learnt nothing but to name this class.
     files : tuple of str
-        Relative names of the files read; ``digits`` for the built-in data set.
+        Relative names of the files read, or of the folders of images; ``digits`` for the built-in
+        data set.
+    names : tuple of str, default ()
+        The name of each class, where classes have names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,6 +90,7 @@ class Shards(BaseModel):
     test_only: tuple[int, ...]
     majority: float
     files: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """What was read, in one line for people."""
@@ -95,7 +99,7 @@ class Shards(BaseModel):
         size = "x".join(map(str, self.input))
         return (
             f"data: {_named(self.files)}, {train} training and {test} test rows of {size}, "
-            f"{self.classes} classes"
+            f"{self.classes} classes" + (f" ({_some(self.names)})" if self.names else "")
         )
 
     def warnings(self) -> tuple[str, ...]:
@@ -108,8 +112,10 @@ class Shards(BaseModel):
             )
         if self.test_only:
             what = "label" if len(self.test_only) == 1 else "labels"
+            shown = [self.names[label] for label in self.test_only] if self.names else None
             lines.append(
-                f"data: no training row has the {what} {_some(self.test_only)} of the test rows: "
+                f"data: no training row has the {what} {_some(shown or self.test_only)} of the "
+                "test rows: "
                 "no client can learn what it never sees"
             )
         return tuple(lines)
@@ -137,10 +143,11 @@ def make_shards(search: FederatedSearch, dataset: Dataset, put: Callable[[bytes]
     train, validation = _hold_out(len(dataset.images), fraction, derive_seed(seed, "validation"))
     names = [client.name for client in clients(search)]
     parts = partition(
+        data.partition,
         dataset.labels[train],
         len(names),
-        alpha=None if data.partition.dirichlet is None else data.partition.dirichlet.alpha,
         seed=derive_seed(seed, "partition"),
+        values=None if dataset.values is None else dataset.values[train],
     )
     fixed = np.random.default_rng(derive_seed(seed, "calibration")).permutation(validation)
 
@@ -166,6 +173,7 @@ def make_shards(search: FederatedSearch, dataset: Dataset, put: Callable[[bytes]
         ),
         majority=float(np.bincount(validation_labels).max() / len(validation_labels)),
         files=dataset.files,
+        names=dataset.names,
     )
     return shards.model_copy(update={"digest": _content_digest(shards)})
 
@@ -175,7 +183,8 @@ def shards_key(search: FederatedSearch, source_digest: str) -> str:
 
     Two searches share it if the same data, read by the same columns, goes to the same clients.
     """
-    data = search.spec.data.model_dump(mode="json", exclude={"source"}, exclude_none=True)
+    elsewhere = {"source", "augment", "normalize"}  # where it lies, and what is done in training
+    data = search.spec.data.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
     made_from = {
         "version": VERSION,
         "source": source_digest,
@@ -199,8 +208,8 @@ def _hold_out(
 
 def _content_digest(shards: Shards) -> str:
     """Where the labels are the classes, what version 1 gave: searches begun under it go on."""
-    names = {"files", "majority", "test_only"}
-    content = shards.model_dump(mode="json", exclude=names) | {"version": 1, "digest": ""}
+    told = {"files", "majority", "names", "test_only"}
+    content = shards.model_dump(mode="json", exclude=told) | {"version": 1, "digest": ""}
     if _are_numbered(shards.labels):
         del content["labels"]
     return _digest(content)
@@ -214,10 +223,11 @@ def _named(files: tuple[str, ...]) -> str:
     if files == (DIGITS,):
         return "the built-in digits"
     named = f" ({', '.join(files)})" if 0 < len(files) <= NAMED_FILES else ""
-    return f"{len(files)} file{'' if len(files) == 1 else 's'}{named}"
+    what = "folder" if files and files[0].endswith("/") else "file"
+    return f"{len(files)} {what}{'' if len(files) == 1 else 's'}{named}"
 
 
-def _some(labels: tuple[int, ...]) -> str:
+def _some(labels: Sequence[int | str]) -> str:
     if len(labels) <= NAMED_LABELS:
         return ", ".join(map(str, labels))
     return f"{', '.join(map(str, labels[: NAMED_LABELS - 1]))}, ..., {labels[-1]}"

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from fednas.data._class_folders import load_class_folders
 from fednas.data._dataset import Dataset
 from fednas.data._digits import DIGITS, digits_bytes, load_digits
 from fednas.data._files import is_hidden, split_files
@@ -14,19 +15,24 @@ from fednas.data._parquet import load_parquet
 from fednas.errors import DataError
 from fednas.spec import Columns
 
-__all__ = ["folder_files", "load_dataset", "source_digest"]
+__all__ = ["folder_files", "load_dataset", "load_files", "source_digest"]
 
 
-def load_dataset(source: str | Path, columns: Columns | None = None) -> Dataset:
+def load_dataset(
+    source: str | Path, columns: Columns | None = None, *, by: str | None = None
+) -> Dataset:
     """Load a data set.
 
     Parameters
     ----------
     source : str or path
         ``digits``, or a folder with ``train*.parquet`` and optionally ``test*.parquet`` (in it,
-        or in folders below). A data set in S3 is fetched first and given to `load_parquet`.
+        or in folders below), or with images in ``train/<class>/`` and optionally
+        ``test/<class>/``. A data set in S3 is fetched first and given to `load_files`.
     columns : Columns, optional
         Default: ``img`` and ``label``.
+    by : str, optional
+        Name of the column whose values are dealt to clients.
 
     Raises
     ------
@@ -34,8 +40,41 @@ def load_dataset(source: str | Path, columns: Columns | None = None) -> Dataset:
         Names the path, file, column or row, and what would be right.
     """
     if str(source) == DIGITS:
+        if by is not None:
+            raise _no_column(by, "the built-in digits")
         return load_digits()
-    return load_parquet(folder_files(Path(source)), columns or Columns(), where=str(source))
+    return load_files(folder_files(Path(source)), columns, by=by, where=str(source))
+
+
+def load_files(
+    files: Mapping[str, bytes | Path],
+    columns: Columns | None = None,
+    *,
+    by: str | None = None,
+    where: str = "data set",
+) -> Dataset:
+    """Decode the files of a data set, whichever layout it has.
+
+    Parameters
+    ----------
+    files : mapping of name to bytes or path
+        Relative names; `split_files` says which of them are read, and as what.
+    columns, by :
+        As for `load_dataset`.
+    where : str
+        What messages call the data set.
+
+    Raises
+    ------
+    DataError
+        Names the file, and what would be right.
+    """
+    splits = split_files(files, where)
+    if not splits.images:
+        return load_parquet(files, columns or Columns(), by=by, where=where)
+    if by is not None:
+        raise _no_column(by, f"{where}: a folder of images")
+    return load_class_folders(files, splits.train, splits.test, where)
 
 
 def source_digest(source: str | Path | Mapping[str, bytes]) -> str:
@@ -46,7 +85,7 @@ def source_digest(source: str | Path | Mapping[str, bytes]) -> str:
     Parameters
     ----------
     source : str, path, or mapping of name to bytes
-        What `load_dataset` or `load_parquet` takes.
+        What `load_dataset` or `load_files` takes.
     """
     total = hashlib.sha256()
     if not isinstance(source, Mapping) and str(source) == DIGITS:
@@ -78,7 +117,8 @@ def folder_files(folder: Path) -> dict[str, Path]:
         what = "no such folder" if isinstance(error, FileNotFoundError) else _words(error)
         raise DataError(
             f"{folder}: {what}; spec.data.source must be {DIGITS!r}, a folder of "
-            "train*.parquet and test*.parquet files, or s3://bucket/prefix"
+            "train*.parquet and test*.parquet files or of images in train/<class>/ and "
+            "test/<class>/, or s3://bucket/prefix"
         ) from None
     files = {name: names[name] for name in split_files(names, str(folder)).names}
     for name, path in files.items():
@@ -131,6 +171,13 @@ def _digest(content: bytes | Path) -> str:
         return hashlib.sha256(content).hexdigest()
     with content.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _no_column(name: str, what: str) -> DataError:
+    return DataError(
+        f"spec.data.partition.column.name: got {name!r}, and {what} has no columns; "
+        "parquet files have"
+    )
 
 
 def _words(error: Exception) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fednas.errors import BadInput
-from fednas.spec import MODULE_PATTERN
+from fednas.spec import MODULE_PATTERN, Normalize
 
 __all__ = ["FAMILIES", "Architecture", "start_architecture"]
 
@@ -28,8 +28,10 @@ FAMILIES: dict[str, tuple[int, ...]] = {
 order. They stand here, not beside the networks, so that nobody needs torch to name a network."""
 
 _ARGS = {"inputChannels", "inputSize", "classes", "widthMultiplier"}
+_SCALE = {"inputMean", "inputStd"}
 
 Width = Annotated[int, Field(ge=1, le=65536)]
+Arg = int | float | tuple[float, ...]
 
 
 class Architecture(BaseModel):
@@ -41,7 +43,9 @@ class Architecture(BaseModel):
         A name in `FAMILIES`, or ``package.module:function``, which builds a network of one's own.
     args : dict
         What does not change during a search: ``inputChannels``, ``inputSize`` (pixels, images are
-        square), ``classes``, ``widthMultiplier`` (what the start network was made with).
+        square), ``classes``, ``widthMultiplier`` (what the start network was made with); where the
+        spec says, ``inputMean`` and ``inputStd``, by which pixels are normalised, one number a
+        channel.
     choices : dict
         What a search may change: ``widths``, the number of filters of each prunable group, in
         forward order.
@@ -50,7 +54,7 @@ class Architecture(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     family: str = Field(max_length=256)
-    args: dict[str, int | float]
+    args: dict[str, Arg]
     choices: dict[str, Annotated[tuple[Width, ...], Field(max_length=1024)]]
 
     @field_validator("family")
@@ -65,15 +69,27 @@ class Architecture(BaseModel):
 
     @field_validator("args")
     @classmethod
-    def _whole(cls, args: dict[str, int | float]) -> dict[str, int | float]:
-        if set(args) != _ARGS:
+    def _whole(cls, args: dict[str, Arg]) -> dict[str, Arg]:
+        scale = {name: value for name, value in args.items() if name in _SCALE}
+        numbers = {n: v for n, v in args.items() if n not in scale and not isinstance(v, tuple)}
+        if set(numbers) != _ARGS or len(args) != len(numbers) + len(scale):
             raise ValueError(f"got {sorted(args)}; must be exactly {sorted(_ARGS)}")
         for name in ("inputChannels", "inputSize", "classes"):
-            value = args[name]
+            value = numbers[name]
             if value != int(value) or not 1 <= value <= 65536:
                 raise ValueError(f"{name}: got {value}; must be a whole number from 1 to 65536")
-        whole = {name: int(value) for name, value in args.items() if name != "widthMultiplier"}
-        return {**whole, "widthMultiplier": float(args["widthMultiplier"])}
+        whole = {name: int(value) for name, value in numbers.items() if name != "widthMultiplier"}
+        if scale:
+            normalize = Normalize.model_validate(
+                {"mean": scale.get("inputMean"), "std": scale.get("inputStd")}
+            )
+            if len(normalize.mean) != whole["inputChannels"]:
+                raise ValueError(
+                    f"inputMean: got {len(normalize.mean)} numbers; must be "
+                    f"{whole['inputChannels']}, one a channel"
+                )
+            scale = {"inputMean": normalize.mean, "inputStd": normalize.std}
+        return {**whole, "widthMultiplier": float(numbers["widthMultiplier"]), **scale}
 
     @model_validator(mode="after")
     def _one_width_per_group(self) -> Self:
@@ -94,13 +110,27 @@ class Architecture(BaseModel):
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of one image."""
-        size = int(self.args["inputSize"])
-        return int(self.args["inputChannels"]), size, size
+        size = self._count("inputSize")
+        return self._count("inputChannels"), size, size
 
     @property
     def classes(self) -> int:
         """Number of logits."""
-        return int(self.args["classes"])
+        return self._count("classes")
+
+    @property
+    def normalize(self) -> Normalize | None:
+        """How pixels are normalised; None: mean 0.5 and std 0.25."""
+        if "inputMean" not in self.args:
+            return None
+        return Normalize.model_validate(
+            {"mean": self.args["inputMean"], "std": self.args["inputStd"]}
+        )
+
+    def _count(self, name: str) -> int:
+        value = self.args[name]
+        assert isinstance(value, int), name
+        return value
 
     def with_widths(self, widths: tuple[int, ...] | list[int]) -> Architecture:
         """The same network with other widths."""
@@ -121,6 +151,7 @@ def start_architecture(
     classes: int,
     width_multiplier: float = 1.0,
     widths: Sequence[int] | None = None,
+    normalize: Normalize | None = None,
 ) -> Architecture:
     """The network that a search starts from.
 
@@ -137,11 +168,14 @@ def start_architecture(
         Scales every width; at least one filter is left.
     widths : sequence of int, optional
         Filters of each group at multiplier 1, in forward order; those of the family by default.
+    normalize : Normalize, optional
+        How pixels are normalised; mean 0.5 and std 0.25 if there is none.
 
     Raises
     ------
     BadInput
-        The zoo has no such family, or the widths of one's own network are not given.
+        The zoo has no such family, the widths of one's own network are not given, or the images
+        have not as many channels as ``normalize`` says.
     """
     if ":" not in name and name not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
@@ -149,13 +183,21 @@ def start_architecture(
     filters = FAMILIES.get(name) if widths is None else widths
     if not filters:
         raise BadInput("spec.model.args.widths: missing; must be given for a network of one's own")
+    args: dict[str, Arg] = {
+        "inputChannels": channels,
+        "inputSize": size,
+        "classes": classes,
+        "widthMultiplier": width_multiplier,
+    }
+    if normalize is not None:
+        if len(normalize.mean) != channels:
+            raise BadInput(
+                f"spec.data.normalize.mean: has {len(normalize.mean)} entries; must have one a "
+                f"channel, and the images have {channels} ({'grey' if channels == 1 else 'colour'})"
+            )
+        args |= {"inputMean": normalize.mean, "inputStd": normalize.std}
     return Architecture(
         family=name,
-        args={
-            "inputChannels": channels,
-            "inputSize": size,
-            "classes": classes,
-            "widthMultiplier": width_multiplier,
-        },
+        args=args,
         choices={"widths": tuple(max(1, round(w * width_multiplier)) for w in filters)},
     )

@@ -110,6 +110,7 @@ async def begin(
         classes=shards.classes,
         width_multiplier=spec.model.args.width_multiplier,
         widths=spec.model.args.widths,
+        normalize=spec.data.normalize,
     )
     traced = await do(TRACE.task("0000/trace", Trace(architecture=network)))
     space_digest = traced.outputs["space"]
@@ -202,7 +203,7 @@ def _started(
     strategy: Strategy,
 ) -> Started:
     objective = OBJECTIVES[search.spec.objective]
-    params = Train.by(search.spec.training, network)
+    params = Train.by(search.spec.training, search.spec.data, network)
     return Started(
         name=search.metadata.name,
         spec=identity(search),

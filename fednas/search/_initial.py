@@ -11,7 +11,7 @@ from fednas.models import Architecture, Model
 from fednas.search._draw import draw_clients
 from fednas.search._strategy import Compute, Entrant, Evaluate, Outcome, Steps, Train, ask
 from fednas.seeds import derive_seed
-from fednas.spec import InitialTraining
+from fednas.spec import Data, InitialTraining
 from fednas.work import INITIALISE, TRAIN, Initialise
 from fednas.work import Train as TrainParams
 
@@ -25,7 +25,11 @@ def given(network: Architecture, weights: str) -> Steps[Outcome]:
 
 
 def from_scratch(
-    network: Architecture, training: InitialTraining, clients: Sequence[str], seed: int
+    network: Architecture,
+    training: InitialTraining,
+    data: Data,
+    clients: Sequence[str],
+    seed: int,
 ) -> Steps[Outcome]:
     """Federated averaging (McMahan et al., arXiv 1602.05629) from random weights.
 
@@ -51,7 +55,7 @@ def from_scratch(
                 RoundId(0, INITIAL, "", number),
                 {"": Entrant(model, cohort)},
                 TRAIN,
-                partial(TrainParams.by, training),
+                partial(TrainParams.by, training, data),
             )
         )
         outcome = outcomes[""]

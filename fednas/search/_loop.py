@@ -174,7 +174,9 @@ class _Loop:
             initial = given(start.network, start.weights)
         else:
             assert training is not None, "one of both is given"
-            initial = from_scratch(start.network, training, sorted(start.shards.clients), spec.seed)
+            initial = from_scratch(
+                start.network, training, spec.data, sorted(start.shards.clients), spec.seed
+            )
         outcome = await self._drive(initial)
         await self._add(AddRung(0, "", outcome))
         self._check_trained(outcome)
@@ -185,7 +187,7 @@ class _Loop:
             budget=share,
             groups=start.groups,
             seed=spec.seed,
-            training=lambda network: TrainParams.by(spec.training, network),
+            training=lambda network: TrainParams.by(spec.training, spec.data, network),
         )
         return await self._drive(self.strategy.search(problem, outcome))
 

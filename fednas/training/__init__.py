@@ -1,5 +1,6 @@
 """One client's local training and evaluation: torch, no files, no network."""
 
+from fednas.training._augment import augment
 from fednas.training._batch import normalise
 from fednas.training._evaluate import Evaluated, evaluate, recalibrate
 from fednas.training._fingerprint import fingerprint, numerics
@@ -8,6 +9,7 @@ from fednas.training._train import Trained, train
 __all__ = [
     "Evaluated",
     "Trained",
+    "augment",
     "evaluate",
     "fingerprint",
     "normalise",

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fednas.data import Rows, split_rows
+from fednas.spec import Normalize
 from fednas.training._batch import Shape, normalise
 
 __all__ = ["Evaluated", "evaluate", "recalibrate"]
@@ -28,11 +29,18 @@ class Evaluated:
 
 
 @torch.inference_mode()
-def evaluate(module: nn.Module, rows: Rows, shape: Shape, batch_size: int = 256) -> Evaluated:
+def evaluate(
+    module: nn.Module,
+    rows: Rows,
+    shape: Shape,
+    batch_size: int = 256,
+    *,
+    normalize: Normalize | None = None,
+) -> Evaluated:
     """Count the right answers on all rows, in order; leaves the module in evaluation mode."""
     module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     correct, loss_sum = 0, 0.0
-    for images, labels in _batches(rows, shape, batch_size):
+    for images, labels in _batches(rows, shape, batch_size, normalize):
         logits = module(images)
         correct += int((logits.argmax(1) == labels).sum())
         loss_sum += functional.cross_entropy(logits, labels, reduction="sum").item()
@@ -40,7 +48,14 @@ def evaluate(module: nn.Module, rows: Rows, shape: Shape, batch_size: int = 256)
 
 
 @torch.no_grad()
-def recalibrate(module: nn.Module, rows: Rows, shape: Shape, batch_size: int = 128) -> None:
+def recalibrate(
+    module: nn.Module,
+    rows: Rows,
+    shape: Shape,
+    batch_size: int = 128,
+    *,
+    normalize: Normalize | None = None,
+) -> None:
     """Recompute the BatchNorm statistics of a network, in place.
 
     Averaged or cut weights do not fit the statistics that came with them. They become the plain
@@ -64,13 +79,15 @@ def recalibrate(module: nn.Module, rows: Rows, shape: Shape, batch_size: int = 1
     parts = math.ceil(len(rows) / batch_size)
     for chosen in np.array_split(np.arange(len(rows)), parts):
         images, _ = split_rows(rows[chosen], shape)
-        module(normalise(images))
+        module(normalise(images, normalize))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
 
 
-def _batches(rows: Rows, shape: Shape, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(
+    rows: Rows, shape: Shape, batch_size: int, normalize: Normalize | None
+) -> Iterator[tuple[Tensor, Tensor]]:
     for start in range(0, len(rows), batch_size):
         images, labels = split_rows(rows[start : start + batch_size].copy(), shape)
-        yield normalise(images), torch.from_numpy(labels)
+        yield normalise(images, normalize), torch.from_numpy(labels)

@@ -10,6 +10,7 @@ on a CPU.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,9 @@ from torch import nn
 from torch.nn import functional
 
 from fednas.data import Rows, split_rows
-from fednas.spec import Sgd
+from fednas.seeds import derive_seed
+from fednas.spec import Augmentation, Normalize, Sgd
+from fednas.training._augment import augment
 from fednas.training._batch import Shape, normalise
 
 __all__ = ["Trained", "train"]
@@ -41,6 +44,8 @@ def train(
     batch_size: int,
     optimizer: Sgd,
     seed: int,
+    augmentation: Sequence[Augmentation] = (),
+    normalize: Normalize | None = None,
 ) -> Trained:
     """Train on one client's rows: SGD on the cross-entropy loss, in place.
 
@@ -59,7 +64,12 @@ def train(
     optimizer : Sgd
         At a constant rate; weight decay on every parameter.
     seed : int
-        Of the permutation, and of what the network itself draws, such as dropout.
+        Of the permutation, of what each batch is augmented by, and of what the network itself
+        draws, such as dropout.
+    augmentation : sequence of str, default ()
+        See `augment`.
+    normalize : Normalize, optional
+        See `normalise`.
     """
     samples = len(rows)
     batch = min(batch_size, samples)
@@ -79,7 +89,9 @@ def train(
         for step in range(steps):
             chosen = order.take(range(step * batch, (step + 1) * batch), mode="wrap")
             images, labels = split_rows(rows[chosen], shape)
-            loss = functional.cross_entropy(module(normalise(images)), torch.from_numpy(labels))
+            images = augment(images, augmentation, derive_seed(seed, "augment", step))
+            logits = module(normalise(images, normalize))
+            loss = functional.cross_entropy(logits, torch.from_numpy(labels))
             sgd.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             sgd.step()

@@ -25,13 +25,13 @@ def run(task: Task, params: Evaluate, source: Source) -> Work:
     from fednas.training import evaluate, recalibrate
 
     module = loaded(params.architecture, source.blob(task.inputs["weights"]))
-    shape = params.architecture.input_shape
+    shape, normalize = params.architecture.input_shape, params.architecture.normalize
     outputs: dict[str, bytes] = {}
     if "calibration" in task.data:
-        recalibrate(module, source.rows(task.data["calibration"]), shape)
+        recalibrate(module, source.rows(task.data["calibration"]), shape, normalize=normalize)
         outputs["weights"] = encode(to_vector(module))
     rows = source.rows(task.data["shard"])
-    counted = evaluate(module, rows, shape)
+    counted = evaluate(module, rows, shape, normalize=normalize)
     sums = {"correct": counted.correct, "total": counted.total, "loss": counted.loss_sum}
     return Work(outputs, sums, weight=len(rows))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fednas.errors import TrainingDiverged
 from fednas.models import Architecture, encode
-from fednas.spec import InitialTraining, Sgd, Training
+from fednas.spec import Augmentation, Data, InitialTraining, Sgd, Training
 from fednas.work._kind import Kind, Output, Params, Source, Work
 from fednas.work._modules import loaded
 from fednas.work._task import Task
@@ -24,9 +24,12 @@ class Train(Params):
     epochs: float
     batch_size: int
     sgd: Sgd
+    augment: tuple[Augmentation, ...] = ()
 
     @classmethod
-    def by(cls, training: Training | InitialTraining, architecture: Architecture) -> Self:
+    def by(
+        cls, training: Training | InitialTraining, data: Data, architecture: Architecture
+    ) -> Self:
         """As a spec says."""
         sgd = training.optimizer.sgd
         assert sgd is not None, "the only member of this union"
@@ -35,6 +38,7 @@ class Train(Params):
             epochs=training.epochs,
             batch_size=training.batch_size,
             sgd=Sgd.model_validate(sgd.model_dump()),
+            augment=data.augment or (),
         )
 
 
@@ -59,6 +63,8 @@ def run(task: Task, params: Train, source: Source) -> Work:
         batch_size=params.batch_size,
         optimizer=params.sgd,
         seed=task.seed,
+        augmentation=params.augment,
+        normalize=params.architecture.normalize,
     )
     module.zero_grad(set_to_none=True)
     vector = to_vector(module)

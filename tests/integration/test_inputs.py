@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from fednas.api import local_shards
@@ -53,6 +54,25 @@ def test_a_data_set_in_s3_is_cut_as_the_folder_it_came_from(
     for entry in bucket.open().list("sample/"):
         bucket.open().delete(entry.key)
     assert inputs(search, bucket).shards() == shards, "a restart reads no data set again"
+
+
+def test_images_in_class_folders_are_cut_as_the_folder_they_came_from(
+    minio: Minio, bucket: MinioConfig, tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (240, 8, 8), np.uint8)
+    for number, image in enumerate(images):
+        split = "test" if number % 5 == 4 else "train"
+        path = tmp_path / "set" / split / ("cat", "small dog")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    target = f"s3://{bucket.bucket}/set"
+    pushed = CliRunner(env=minio.env).invoke(app, ["push", str(tmp_path / "set"), target])
+    assert f"240 sent, 0 there already: {target}" in pushed.stdout, pushed.output
+    search = load_spec(EXAMPLES / "cifar10.yaml", [f"data.source={target}"])
+    shards = inputs(search, bucket).shards()
+    assert shards == local_shards(search, FolderStore(tmp_path), Layout(), tmp_path / "set")
+    assert shards.summary().startswith("data: 4 folders, 192 training and 48 test rows of 1x8x8")
+    assert shards.names == ("cat", "small dog")
 
 
 def test_start_weights_are_read_from_s3(bucket: MinioConfig) -> None:

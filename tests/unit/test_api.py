@@ -7,9 +7,11 @@ import copy
 import json
 import pickle
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fednas
@@ -17,9 +19,10 @@ from fednas.api import Event, Finished, default_folder, local_shards, local_weig
 from fednas.data import make_shards
 from fednas.errors import BadInput, Corrupt, DataError
 from fednas.fleet import LocalFleet
-from fednas.models import encode
+from fednas.models import encode, start_architecture
 from fednas.result import LadderRung, open_target
 from fednas.search import Rung, View
+from fednas.spec import Normalize
 from fednas.store import Blobs, FolderStore, Layout, canonical_json, digest_of
 from tests.unit.search.toy import DIGITS, search
 from tests.unit.tracking.conftest import recorded, recorded_search, write_journal
@@ -114,6 +117,20 @@ def test_a_rung_loads_to_a_network_in_evaluation_mode(tmp_path: Path) -> None:
     assert not network.training
     with torch.no_grad():
         assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_a_rung_knows_at_which_scale_its_network_reads_pixels(tmp_path: Path) -> None:
+    pixels = np.array([0, 51, 255, 102], np.uint8).reshape(1, 1, 2, 2)
+    rung = rung_of(tmp_path, b"")
+    assert rung.normalise(pixels).flatten().tolist() == pytest.approx([-2, -1.2, 2, -0.4], abs=1e-6)
+    network = start_architecture(
+        "cnn", channels=1, size=8, classes=10, normalize=Normalize(mean=(0.2,), std=(0.5,))
+    )
+    scaled = replace(rung, architecture=network)
+    assert scaled.normalise(pixels).flatten().tolist() == pytest.approx(
+        [-0.4, 0, 1.6, 0.4], abs=1e-6
+    )
+    assert json.loads(json.dumps(scaled.to_dict()))["architecture"]["args"]["inputMean"] == [0.2]
 
 
 def test_weights_that_are_not_the_ladder_s_are_refused(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 import fednas
-from fednas.spec import load_spec
+from fednas.spec import Data, Partition, load_spec
+from fednas.spec._base import fields_by_alias
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -70,6 +72,29 @@ def test_the_readme_s_smallest_file_has_twelve_lines_and_is_valid() -> None:
     search = load_spec(text[1])
     assert search.metadata.name == "first"
     assert search.spec.warnings() == []
+
+
+def examples_of_data() -> list[str]:
+    return re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL)
+
+
+def test_the_page_on_data_has_an_example_of_every_field() -> None:
+    text = "".join(examples_of_data())
+    fields = [*fields_by_alias(Data), *fields_by_alias(Partition)]
+    shown = {field for field in fields if re.search(rf"\b{field}:", text)}
+    assert set(fields) - shown == {"iid", "dirichlet"}, "the default, and in examples/"
+
+
+@pytest.mark.parametrize("example", examples_of_data())
+def test_the_examples_of_the_page_on_data_are_valid(example: str) -> None:
+    smallest = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert smallest is not None
+    indented = "".join(f"  {line}\n" for line in example.splitlines())
+    search = load_spec(smallest[1].replace("  data: {source: digits}\n", indented))
+    written = yaml.safe_load(example)["data"]
+    assert search.spec.data.source == written["source"]
+    kept = search.to_dict()["spec"]["data"]
+    assert {name: kept[name] for name in written} == written
 
 
 @pytest.mark.parametrize(

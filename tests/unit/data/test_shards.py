@@ -48,7 +48,14 @@ def dataset():
     numbers = np.arange(SAMPLES + 60, dtype="<u4")
     images = numbers.view(np.uint8).reshape(-1, *SHAPE)
     labels = (numbers % 10).astype(np.int64)
-    return Dataset(images[:SAMPLES], labels[:SAMPLES], images[SAMPLES:], labels[SAMPLES:], TEN)
+    return Dataset(
+        images[:SAMPLES],
+        labels[:SAMPLES],
+        images[SAMPLES:],
+        labels[SAMPLES:],
+        TEN,
+        values=np.arange(SAMPLES) // 7,
+    )
 
 
 class Blobs(dict):
@@ -66,7 +73,13 @@ class Blobs(dict):
         return set(numbers.tolist())
 
 
-PARTITIONS = ["data.partition.iid={}", "data.partition.dirichlet.alpha=0.5"]
+PARTITIONS = [
+    "data.partition.iid={}",
+    "data.partition.dirichlet.alpha=0.5",
+    "data.partition.shards.perClient=2",
+    "data.partition.column.name=user",
+    "data.partition.quantitySkew.alpha=0.5",
+]
 
 
 @pytest.mark.parametrize("partition", PARTITIONS)
@@ -80,6 +93,13 @@ def test_clients_and_validation_share_no_sample_and_miss_none(dataset, partition
     assert shards.validation.samples == 60
     assert blobs.numbers(shards.test) == set(range(SAMPLES, SAMPLES + 60))
     assert (shards.input, shards.classes) == (SHAPE, 10)
+
+
+def test_the_rows_of_one_value_go_to_one_client_or_to_validation(dataset):
+    blobs = Blobs()
+    shards = make_shards(search("data.partition.column.name=user"), dataset, blobs.put)
+    held = [{number // 7 for number in blobs.numbers(shard)} for shard in shards.clients.values()]
+    assert sum(map(len, held)) == len(set().union(*held)) > 80
 
 
 def test_calibration_is_at_most_256_samples_of_validation(dataset):
@@ -99,7 +119,7 @@ def test_the_same_search_gives_the_same_shards_and_the_manifest_survives_json(da
 
 
 @pytest.mark.parametrize(
-    "change", ["seed=1", PARTITIONS[1], "data.evaluation.central.fraction=0.2"]
+    "change", ["seed=1", *PARTITIONS[1:], "data.evaluation.central.fraction=0.2"]
 )
 def test_seed_partition_and_fraction_change_the_shards_and_their_key(dataset, change):
     before, after = search(), search(change)
@@ -112,7 +132,13 @@ def test_seed_partition_and_fraction_change_the_shards_and_their_key(dataset, ch
 def test_the_key_follows_the_data_and_not_what_is_done_with_it():
     assert shards_key(search(), "a") != shards_key(search(), "b")
     assert shards_key(search("data.columns.image=x"), "a") != shards_key(search(), "a")
-    for same in ("training.epochs=2", "data.source=/elsewhere", "target.macs.share=0.4"):
+    for same in (
+        "training.epochs=2",
+        "data.augment=[flip]",
+        "data.normalize={mean: [0], std: [1]}",
+    ):
+        assert shards_key(search(same), "a") == shards_key(search(), "a")
+    for same in ("data.source=/elsewhere", "target.macs.share=0.4"):
         assert shards_key(search(same), "a") == shards_key(search(), "a")
 
 
@@ -188,6 +214,24 @@ def test_labels_without_training_rows_are_told(dataset):
     assert shards.warnings() == (
         "data: no training row has the labels 10, 11 of the test rows: no client can learn what "
         "it never sees",
+    )
+
+
+def test_classes_with_names_are_told_by_them(dataset):
+    names = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis", "jay")
+    folders = tuple(f"{split}/{name}/" for split in ("train", "test") for name in names)
+    named = replace(dataset, names=names, files=folders)
+    shards = make_shards(search(), named, Blobs().put)
+    assert shards.summary() == (
+        "data: 20 folders, 600 training and 60 test rows of 1x2x2, "
+        "10 classes (ant, bee, cat, dog, eel, ..., jay)"
+    )
+    assert shards.warnings() == ()
+    assert shards.digest == make_shards(search(), dataset, Blobs().put).digest
+    without = replace(named, labels=np.where(dataset.labels == 3, 0, dataset.labels))
+    assert make_shards(search(), without, Blobs().put).warnings() == (
+        "data: no training row has the label dog of the test rows: no client can learn what it "
+        "never sees",
     )
 
 

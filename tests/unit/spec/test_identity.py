@@ -31,10 +31,27 @@ def test_what_leaves_the_result_alone_leaves_the_identity_alone(override: str) -
 
 @pytest.mark.parametrize(
     "override",
-    ["seed=1", "training.epochs=2", "federation.quorum=0.5", "deviceClasses.phone.clients=9"],
+    [
+        "data.augment=[flip]",
+        "data.normalize={mean: [0.5], std: [0.25]}",
+        "seed=1",
+        "training.epochs=2",
+        "federation.quorum=0.5",
+        "deviceClasses.phone.clients=9",
+    ],
 )
 def test_what_changes_the_result_changes_the_identity(override: str) -> None:
     assert identity_digest(load_spec(SMALLEST, [override])) != identity_digest(load_spec(SMALLEST))
+
+
+def test_what_a_spec_does_not_say_of_its_data_is_not_in_its_identity() -> None:
+    """Searches that were begun before these fields were there go on."""
+    assert identity(load_spec(SMALLEST))["data"] == {
+        "source": "digits",
+        "columns": {"image": "img", "label": "label"},
+        "partition": {"iid": {}},
+        "evaluation": {"central": {"fraction": 0.1}},
+    }
 
 
 def test_what_is_learnt_is_part_of_the_identity() -> None:

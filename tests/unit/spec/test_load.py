@@ -116,7 +116,8 @@ def test_every_problem_is_reported_at_once_with_path_value_and_remedy() -> None:
             "spec.model.name: got 'cmn'; must be one of mobilenet_v1, mobilenet_v2, resnet20, "
             "celeba_cnn, cnn; did you mean cnn?",
             "spec.data.source: got 'gs://x/y'; must be digits, a path or s3://bucket/prefix",
-            "spec.data.partition: got iid, dirichlet; must hold exactly one of iid, dirichlet",
+            "spec.data.partition: got iid, dirichlet; must hold exactly one of iid, dirichlet, "
+            "shards, column, quantitySkew",
             "spec.data.partition.dirichlet.alpha: missing; must be given: Concentration: 0.1 gives "
             "clients of one or two labels, 100 nearly equal ones.",
             "spec.deviceClasses[1].name: got 'phone'; must be unique; spec.deviceClasses[0] has "
@@ -136,8 +137,8 @@ def test_a_broken_field_elsewhere_does_not_hide_a_rule() -> None:
 
 def test_an_empty_member_of_a_union_is_explained() -> None:
     assert problems(document(data={"source": "digits", "partition": {"iid": None}})) == [
-        "spec.data.partition: got none; must hold exactly one of iid, dirichlet; an empty one is "
-        "written iid: {}"
+        "spec.data.partition: got none; must hold exactly one of iid, dirichlet, shards, "
+        "column, quantitySkew; an empty one is written iid: {}"
     ]
 
 

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from fednas.data import split_rows
-from fednas.spec import Sgd
+from fednas.spec import Normalize, Sgd
 from fednas.training import evaluate, normalise, recalibrate, train
 
 SHAPE = (1, 8, 8)
@@ -58,6 +58,20 @@ def test_recalibration_is_idempotent_and_leaves_the_rest(trained, rows):
             assert torch.equal(tensor, before[key]), key
     assert trained[1].momentum == 0.1
     assert not trained[1].training
+
+
+def test_evaluation_and_recalibration_read_pixels_at_the_scale_they_are_told(trained, rows):
+    scale = Normalize(mean=(0.2,), std=(0.5,))
+    images = normalise(split_rows(np.array(rows), SHAPE)[0], scale)
+    recalibrate(trained, rows, SHAPE, batch_size=256, normalize=scale)
+    with torch.no_grad():
+        features = trained[0](images)
+        logits = trained.eval()(images)
+    assert torch.allclose(trained[1].running_mean, features.mean((0, 2, 3)), atol=1e-5)
+    told = evaluate(trained, rows, SHAPE, normalize=scale)
+    _, labels = split_rows(np.array(rows), SHAPE)
+    assert told.correct == (logits.argmax(1).numpy() == labels).sum()
+    assert told.loss_sum != evaluate(trained, rows, SHAPE).loss_sum
 
 
 def test_a_network_without_batch_norm_is_left_alone(make_network, rows):

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from fednas.data import open_rows, split_rows
-from fednas.spec import Sgd
-from fednas.training import normalise, train
+from fednas.seeds import derive_seed
+from fednas.spec import Normalize, Sgd
+from fednas.training import augment, normalise, train
 
 SHAPE = (1, 8, 8)
 SETTINGS = Sgd(learning_rate=0.05, momentum=0.9, weight_decay=1e-4)
@@ -15,9 +16,16 @@ SETTINGS = Sgd(learning_rate=0.05, momentum=0.9, weight_decay=1e-4)
 GOLDEN_LOSS = 1.46099359  # torch 2.13, x86-64; other machines differ in the last digits
 
 
-def fit(network, rows, *, epochs=2, batch_size=32, optimizer=SETTINGS, seed=7):
+def fit(network, rows, *, epochs=2, batch_size=32, optimizer=SETTINGS, seed=7, **more):
     return train(
-        network, rows, SHAPE, epochs=epochs, batch_size=batch_size, optimizer=optimizer, seed=seed
+        network,
+        rows,
+        SHAPE,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        seed=seed,
+        **more,
     )
 
 
@@ -139,6 +147,52 @@ def test_a_read_only_memory_map_is_trained_from(make_network, rows, tmp_path):
     np.save(tmp_path / "shard.npy", rows)
     mapped = open_rows(tmp_path / "shard.npy")
     assert fit(make_network(), mapped) == fit(make_network(), rows)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"augmentation": []}, {"normalize": Normalize(mean=(0.5,), std=(0.25,))}]
+)
+def test_no_augmentation_and_the_usual_scale_give_the_golden_loss(make_network, rows, more):
+    network, plain = make_network(), make_network()
+    assert fit(network, rows, **more) == fit(plain, rows)
+    assert torch.equal(network[0].weight, plain[0].weight)
+
+
+def test_every_batch_is_augmented_anew_by_the_seed_of_the_training(rows):
+    plain, changed, again, other = (Recorder() for _ in range(4))
+    fit(plain, rows[:32])
+    for recorder, seed in ((changed, 7), (again, 7), (other, 8)):
+        fit(recorder, rows[:32], augmentation=["flip", "crop"], seed=seed)
+    order = np.random.default_rng(7).permutation(32)
+    images, _ = split_rows(np.array(rows[:32])[order], SHAPE)
+    assert torch.equal(plain.batches[0], plain.batches[1])
+    for step, batch in enumerate(changed.batches):
+        wanted = augment(images, ["crop", "flip"], derive_seed(7, "augment", step))
+        assert torch.equal(batch, normalise(wanted))
+    assert torch.equal(torch.stack(changed.batches), torch.stack(again.batches))
+    assert not torch.equal(changed.batches[0], changed.batches[1])
+    assert not torch.equal(changed.batches[0].sort()[0], other.batches[0].sort()[0])
+
+
+def test_training_reads_pixels_at_the_scale_it_is_told(rows):
+    recorder, scale = Recorder(), Normalize(mean=(0.1,), std=(0.4,))
+    fit(recorder, rows[:32], normalize=scale)
+    images, _ = split_rows(np.array(rows[:32]), SHAPE)
+    assert torch.equal(
+        recorder.batches[0].flatten().sort()[0], normalise(images, scale).flatten().sort()[0]
+    )
+
+
+def test_normalise_takes_mean_and_deviation_of_each_channel():
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 4), np.uint8)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    batch = normalise(images, Normalize(mean=mean, std=std))
+    assert batch.dtype == torch.float32
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    wanted = (images.transpose(0, 2, 3, 1) / 255 - mean) / std
+    assert batch.permute(0, 2, 3, 1).numpy() == pytest.approx(wanted, abs=1e-5)
+    usual = Normalize(mean=(0.5,) * 3, std=(0.25,) * 3)
+    assert torch.equal(normalise(images, usual), normalise(images))
 
 
 def test_normalise_maps_bytes_to_minus_two_to_two():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -66,12 +66,15 @@ def weights() -> bytes:
     return made.outputs["weights"]
 
 
-def trained(weights: bytes, rows: bytes, seed: int = 1, **changes: Any) -> Work:
+def trained(
+    weights: bytes, rows: bytes, seed: int = 1, more: Mapping[str, Any] = {}, **changes: Any
+) -> Work:
     params = {
         "architecture": NETWORK.model_dump(),
         "epochs": 1.5,
         "batch_size": 16,
         "sgd": SGD | changes,
+        **more,
     }
     return execute(
         task(
@@ -97,6 +100,23 @@ def test_the_same_task_gives_the_same_bits_and_another_seed_others(weights: byte
     rows = shard(40)
     assert trained(weights, rows).outputs == trained(weights, rows).outputs
     assert trained(weights, rows).outputs != trained(weights, rows, seed=2).outputs
+
+
+def test_augmentation_and_scale_change_the_update_and_their_absence_does_not(
+    weights: bytes,
+) -> None:
+    rows, plain = shard(40), trained(weights, shard(40)).outputs
+    assert trained(weights, rows, more={"augment": []}).outputs == plain
+    scaled = NETWORK.model_dump()
+    scaled["args"] |= {"inputMean": [0.2], "inputStd": [0.5]}
+    usual = NETWORK.model_dump()
+    usual["args"] |= {"inputMean": [0.5], "inputStd": [0.25]}
+    assert trained(weights, rows, more={"architecture": usual}).outputs == plain
+    found = {
+        json.dumps(more): trained(weights, rows, more=more).outputs["weights"]
+        for more in ({"augment": ["flip"]}, {"augment": ["crop"]}, {"architecture": scaled})
+    }
+    assert len({plain["weights"], *found.values()}) == 4
 
 
 def test_training_that_diverges_gives_no_update(weights: bytes) -> None:
