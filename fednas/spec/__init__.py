@@ -6,6 +6,19 @@ CustomResourceDefinition generated from them.
 
 from fednas.spec._address import bucket_problem, endpoint_problem, key_problem, parse_s3
 from fednas.spec._base import Model, OneOf
+from fednas.spec._bounds import (
+    Bound,
+    Budget,
+    LatencyBudget,
+    LatencyTarget,
+    MacsBudget,
+    MacsTarget,
+    MemoryBudget,
+    MemoryTarget,
+    ParamsBudget,
+    ParamsTarget,
+    Target,
+)
 from fednas.spec._crd import crd, crd_yaml
 from fednas.spec._data import (
     Central,
@@ -17,12 +30,10 @@ from fednas.spec._data import (
     Partition,
 )
 from fednas.spec._fleet import (
-    Budget,
     ComputeResources,
     CoordinatorPod,
     DeviceClass,
     Federation,
-    MacsBudget,
     ResourceList,
     Storage,
     Tracking,
@@ -56,12 +67,10 @@ from fednas.spec._status import (
 from fednas.spec._strategy import (
     ConstantRounds,
     EarlyDrop,
-    MacsTarget,
     NetAdapt,
     Rounds,
     Strategy,
     StrategySettings,
-    Target,
     TopK,
 )
 from fednas.spec._training import (
@@ -77,6 +86,7 @@ __all__ = [
     "API_VERSION",
     "KIND",
     "BestRung",
+    "Bound",
     "Budget",
     "CandidateCounts",
     "Central",
@@ -101,8 +111,12 @@ __all__ = [
     "InitialOptimizer",
     "InitialSgd",
     "InitialTraining",
+    "LatencyBudget",
+    "LatencyTarget",
     "MacsBudget",
     "MacsTarget",
+    "MemoryBudget",
+    "MemoryTarget",
     "Metadata",
     "Model",
     "ModelArgs",
@@ -110,6 +124,8 @@ __all__ = [
     "Network",
     "OneOf",
     "Optimizer",
+    "ParamsBudget",
+    "ParamsTarget",
     "Partition",
     "Phase",
     "PodCounts",
