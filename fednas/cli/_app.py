@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from fednas.cli import _client, _coordinate, _push, _report, _run, _validate
+from fednas.cli import _client, _coordinate, _measure_latency, _push, _report, _run, _validate
 from fednas.errors import BadInput, FednasError
 
 __all__ = ["app", "main"]
@@ -26,6 +26,7 @@ app.command("validate")(_validate.validate)
 app.command("run")(_run.run)
 app.command("report")(_report.report)
 app.command("push")(_push.push)
+app.command("measure-latency")(_measure_latency.measure_latency)
 app.command("coordinate")(_coordinate.coordinate)
 app.command("client")(_client.client)
 
