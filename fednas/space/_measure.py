@@ -66,14 +66,14 @@ def measure_latencies(
     """
     runtime = f"torch {torch.__version__}, {torch.get_num_threads()} thread"
     cuts = [space.start.widths, *(random_widths(space, number) for number in range(_CUTS - 1))]
-    layers, networks = [*_shapes(space)], [space.start.with_widths(widths) for widths in cuts]
+    layers, networks = [*_shapes(space)], [build(space.start.with_widths(w)) for w in cuts]
+    image = torch.zeros(1, *space.start.input_shape)
     visits = [*layers, *(_TIMES * [*range(len(networks))])]
     quietest: dict[Shape | int, float] = {}
     for number in range(passes):
         for place, what in enumerate(visits):
             if isinstance(what, int):
-                network = networks[what]
-                found = visit(build(network), torch.zeros(1, *network.input_shape))
+                found = visit(networks[what], image)
             else:
                 found = visit(*build_operation(*what))
             quietest[what] = min(found, quietest.get(what, found))
