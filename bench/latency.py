@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 
 from fednas.models import build, start_architecture
@@ -57,6 +58,22 @@ def checked(space: Space, cuts: int, visits: int) -> dict[str, Any]:
         "largestAbsoluteError": max(map(abs, errors)),
         "medianError": median(errors),
         "medianAbsoluteErrorAgainstMedianVisits": median(map(abs, noisy)),
+        **baselines(predicted, measured, table.milliseconds(space.operations, space.start.widths)),
+    }
+
+
+def baselines(predicted: list[float], measured: list[float], start: float) -> dict[str, float]:
+    """What the error is to be held against: guesses that know nothing of a cut; and the order.
+
+    The start's time for every cut; the cuts' own median for every cut, which nobody knows before.
+    The rank correlation (Spearman) says how well the table orders cuts, constant or not.
+    """
+    middle = median(measured)
+    ranks = [np.argsort(np.argsort(values)) for values in (predicted, measured)]
+    return {
+        "errorOfStartsTime": median(abs(start / m - 1) for m in measured),
+        "errorOfCutsMedian": median(abs(middle / m - 1) for m in measured),
+        "rankCorrelation": round(float(np.corrcoef(*ranks)[0, 1]), 3),
     }
 
 
