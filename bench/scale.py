@@ -213,6 +213,7 @@ def measure(num_clients: int, iterations: int) -> dict[str, Any]:
                 inputs=Inputs(
                     shards=lambda: shards,
                     weights=lambda shapes: fleet._zeros(architecture.widths),
+                    table=lambda field, path: b"",
                 ),
                 timeout=600.0,
                 view=view,
@@ -233,7 +234,11 @@ def measure(num_clients: int, iterations: int) -> dict[str, Any]:
             store=store,
             layout=layout,
             fleet=fleet,
-            inputs=Inputs(shards=lambda: shards, weights=lambda _: np.zeros(1, np.float32)),
+            inputs=Inputs(
+                shards=lambda: shards,
+                weights=lambda _: np.zeros(1, np.float32),
+                table=lambda field, path: b"",
+            ),
             timeout=None,
         )
         replay = time.monotonic() - begun

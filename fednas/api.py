@@ -29,7 +29,7 @@ from pydantic import ValidationError
 from fednas.data import Shards, load_dataset, make_shards, shards_key, source_digest
 from fednas.errors import BadInput, DataError, NotFound, SearchFailed
 from fednas.fleet import LocalFleet, available_cpus
-from fednas.models import state_vector
+from fednas.models import Architecture, start_architecture, state_vector
 from fednas.result import Result
 from fednas.search import DataRead, Inputs, Recorded, run_search
 from fednas.spec import FederatedSearch, load_spec
@@ -42,8 +42,9 @@ __all__ = [
     "Finished",
     "Waiting",
     "default_folder",
+    "local_network",
     "local_shards",
-    "local_source",
+    "local_table",
     "local_weights",
     "mlflow_uri",
     "run",
@@ -145,6 +146,7 @@ def run(
                     inputs=Inputs(
                         shards=lambda: local_shards(search, store, layout, data),
                         weights=lambda shapes: local_weights(search, shapes),
+                        table=local_table,
                     ),
                     timeout=None,
                     on_event=told,
@@ -202,7 +204,7 @@ def mlflow_uri(folder: Path) -> str:
     return f"sqlite:///{folder.absolute().parent / 'mlflow.db'}"
 
 
-def local_source(search: FederatedSearch, data: str | os.PathLike[str] | None = None) -> str:
+def _local_source(search: FederatedSearch, data: str | os.PathLike[str] | None = None) -> str:
     """Where the data of a search lie on this machine; ``data`` in place of what the spec says."""
     source = os.fspath(data) if data is not None else search.spec.data.source
     if source.startswith("s3://"):
@@ -220,7 +222,7 @@ def local_shards(
     data: str | os.PathLike[str] | None = None,
 ) -> Shards:
     """The shards of a search over a local data set, made once."""
-    source = local_source(search, data)
+    source = _local_source(search, data)
     key = layout.data + shards_key(search, source_digest(source))
     blobs = Blobs(store, layout.data)
     try:
@@ -234,6 +236,24 @@ def local_shards(
     shards = make_shards(search, dataset, blobs.put)
     store.put(key, canonical_json(shards.model_dump(mode="json")), durable=True)
     return shards
+
+
+def local_network(
+    search: FederatedSearch, data: str | os.PathLike[str] | None = None
+) -> Architecture:
+    """The starting network of a search, for the images and labels of a local data set."""
+    spec = search.spec
+    dataset = load_dataset(_local_source(search, data), spec.data.columns)
+    channels, size, _ = dataset.shape
+    return start_architecture(
+        spec.model.family,
+        channels=channels,
+        size=size,
+        classes=dataset.classes,
+        width_multiplier=spec.model.args.width_multiplier,
+        widths=spec.model.args.widths,
+        normalize=spec.data.normalize,
+    )
 
 
 def _all_there(shards: Shards, store: Store, layout: Layout) -> bool:
@@ -263,6 +283,21 @@ def local_weights(
             "trained weights"
         ) from None
     return start_vector(path, blob, shapes)
+
+
+def local_table(field: str, path: str) -> bytes:
+    """The bytes of a class's ``latencyTable``; errors begin with the field."""
+    if path.startswith("s3://"):
+        raise BadInput(
+            f"{field}: got {path}, which lies in a cluster's store; give a local copy with "
+            "--set deviceClasses.NAME.latencyTable=FILE"
+        )
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{field}: {path}: {error.strerror}; must be a table that fednas measure-latency wrote"
+        ) from None
 
 
 def start_vector(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fednas.errors import BadInput, Corrupt, DataError, NotFound
 from fednas.models import decode
 from fednas.search import Ledger, Reader, Rung, View, rung_file
+from fednas.space import resource
 from fednas.spec import load_spec, parse_s3
 from fednas.store import Blobs, FolderStore, Journal, Layout, Store, digest_of
 
@@ -32,7 +33,8 @@ class LadderRung(Rung):
     key: str
 
     def __repr__(self) -> str:
-        return f"LadderRung({self.rung}, {self.share:.3f}x MACs, accuracy {self.accuracy:.4f})"
+        share = f"{self.share:.3f}x {resource(self.resource).label}"
+        return f"LadderRung({self.rung}, {share}, accuracy {self.accuracy:.4f})"
 
     def load(self) -> nn.Module:
         """The trained network in evaluation mode; needs torch.

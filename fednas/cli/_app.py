@@ -10,7 +10,16 @@ import sys
 
 import typer
 
-from fednas.cli import _check, _client, _coordinate, _push, _report, _run, _validate
+from fednas.cli import (
+    _check,
+    _client,
+    _coordinate,
+    _measure_latency,
+    _push,
+    _report,
+    _run,
+    _validate,
+)
 from fednas.errors import BadInput, FednasError
 
 __all__ = ["app", "main"]
@@ -27,6 +36,7 @@ app.command("check")(_check.check)
 app.command("run")(_run.run)
 app.command("report")(_report.report)
 app.command("push")(_push.push)
+app.command("measure-latency")(_measure_latency.measure_latency)
 app.command("coordinate")(_coordinate.coordinate)
 app.command("client")(_client.client)
 

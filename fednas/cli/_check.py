@@ -53,24 +53,10 @@ def check(
 
 
 def _space(search: FederatedSearch, data: Path | None) -> Space:
-    from fednas.api import local_source
-    from fednas.data import load_dataset
-    from fednas.models import start_architecture
+    from fednas.api import local_network
     from fednas.space import trace
 
-    dataset = load_dataset(local_source(search, data), search.spec.data.columns)
-    channels, size, _ = dataset.shape
-    model = search.spec.model
-    return trace(
-        start_architecture(
-            model.family,
-            channels=channels,
-            size=size,
-            classes=dataset.classes,
-            width_multiplier=model.args.width_multiplier,
-            widths=model.args.widths,
-        )
-    )
+    return trace(local_network(search, data))
 
 
 def _as_json(search: FederatedSearch, space: Space) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from fednas.api import local_shards, local_weights, start_vector
+from fednas.api import local_shards, local_table, local_weights, start_vector
 from fednas.data import (
     Shards,
     load_files,
@@ -60,7 +60,16 @@ def bucket_inputs(
             ) from None
         return start_vector(path, blob, shapes)
 
-    return Inputs(shards=shards, weights=weights)
+    def table(field: str, path: str) -> bytes:
+        if not path.startswith("s3://"):
+            return local_table(field, path)
+        source, key = _open(path, config)
+        try:
+            return source.get(key)
+        except NotFound:
+            raise DataError(f"{field}: {path}: no such object; fednas push FILE {path}") from None
+
+    return Inputs(shards=shards, weights=weights, table=table)
 
 
 def _bucket_shards(

@@ -14,6 +14,7 @@ from fednas.api import Event, Finished, Waiting
 from fednas.federation import INITIAL
 from fednas.result import Result
 from fednas.search import Added, DataRead, Entry, Recorded, Scored, View, strategy_of
+from fednas.space import resource
 from fednas.spec import FederatedSearch
 
 __all__ = ["Watch"]
@@ -94,9 +95,10 @@ class Watch:
                 return f"start, round {entry.id.number}: validation {100 * score:.1f} %"
             case Added():
                 rung = self._view.ladder[-1]
+                label = resource(rung.resource).label
                 cut = entry.candidate or "the starting network"
                 return (
-                    f"rung {rung.rung}: {cut}, {rung.share:.3f}x MACs, "
+                    f"rung {rung.rung}: {cut}, {rung.share:.3f}x {label}, "
                     f"accuracy {100 * rung.accuracy:.1f} %"
                 )
         return None
@@ -112,4 +114,6 @@ class Watch:
         ladder = self._view.ladder
         if len(ladder) < 2:
             return 0.0
-        return self._strategy.progress(ladder[-1].share, self._search.spec.target.resource[1])
+        return self._strategy.progress(
+            ladder[-1].share, self._view.target.share_of(self._view.full)
+        )

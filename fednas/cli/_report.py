@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fednas.cli._screen import last_screen
+from fednas.space import resource
 
 __all__ = ["Output", "report"]
 
@@ -56,30 +57,43 @@ def _as_json(result: Any) -> dict[str, Any]:
 
 
 def _ladder(result: Any) -> Table:
-    table = Table("rung", "accuracy", "share", "MACs", "params", "sha256", title="Ladder")
-    for rung in result.view.ladder:
+    ladder = result.view.ladder
+    bounds = [result.search.spec.target.bound]
+    bounds += [device.bound for device in result.search.spec.device_classes if device.bound]
+    names = [*dict.fromkeys(["macs", "params", *(bound.resource for bound in bounds)])]
+    table = Table(
+        "rung",
+        "accuracy",
+        "share",
+        *(resource(name).label for name in names),
+        "sha256",
+        title="Ladder",
+    )
+    for rung in ladder:
         table.add_row(
             str(rung.rung),
             f"{rung.accuracy:.4f}",
             f"{rung.share:.3f}",
-            f"{rung.macs:,}",
-            f"{rung.params:,}",
+            *(resource(name).words(rung.costs[name]) for name in names),
             rung.sha256[:12],
         )
     return table
 
 
 def _decisions(result: Any) -> Table:
+    view = result.view
+    name = view.target.resource if view.start else "macs"
     table = Table(
-        "iteration", "layer", "width", "accuracy", "MACs", "rank", "outcome", title="Decisions"
+        *("iteration", "layer", "width", "accuracy", resource(name).label, "rank", "outcome"),
+        title="Decisions",
     )
-    for row in result.view.decisions:
+    for row in view.decisions:
         table.add_row(
             str(row["iteration"]),
             row["layer"],
             f"{row['widthBefore']} -> {row['widthAfter']}",
             f"{row['accuracy']:.4f}",
-            f"{row['macs']:,}",
+            resource(name).words(row["cost"]),
             str(row["rank"]),
             row["outcome"],
             style={"winner": "bold", "kept": ""}.get(row["outcome"], "dim"),

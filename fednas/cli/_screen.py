@@ -6,6 +6,7 @@ import os
 
 from fednas.result import Result
 from fednas.search import rung_file
+from fednas.space import resource
 
 __all__ = ["last_screen"]
 
@@ -17,6 +18,7 @@ def last_screen(result: Result) -> str:
         return f"{search.metadata.name}  has no network yet"
     lines = [_headline(result)]
     start = view.ladder[0].accuracy
+    label = resource(view.target.resource).label
     width = max(len(device.name) for device in search.spec.device_classes)
     for name, rung in view.selected(search).items():
         if rung is None:
@@ -24,7 +26,7 @@ def last_screen(result: Result) -> str:
             continue
         file = result.store.uri(result.layout.ladder + rung_file(rung.rung))
         lines.append(
-            f"{name:{width}}  rung {rung.rung:2}  {rung.share:.2f}x MACs  "
+            f"{name:{width}}  rung {rung.rung:2}  {rung.share:.2f}x {label}  "
             f"{100 * rung.accuracy:.1f} % (start {100 * start:.1f})  {_nearby(file)}"
         )
     lines.append(_cost(result))
@@ -42,9 +44,10 @@ def _headline(result: Result) -> str:
     else:
         state = f"Complete ({view.end.reason})"
     smallest = view.ladder[-1].share
+    label = resource(view.target.resource).label
     return (
         f"{result.search.metadata.name}  {state}  {len(view.ladder)} models, "
-        f"1.00x .. {smallest:.2f}x MACs, {_duration(view.latest - view.began)}"
+        f"1.00x .. {smallest:.2f}x {label}, {_duration(view.latest - view.began)}"
     )
 
 

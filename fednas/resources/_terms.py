@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, RootModel
 
-__all__ = ["Terms"]
+__all__ = ["Term", "Terms"]
 
 Term = tuple[Annotated[int, Field(ge=0)], tuple[Annotated[int, Field(ge=0)], ...]]
 

@@ -19,8 +19,9 @@ from fednas.search._entries import Consented, Started
 from fednas.search._parts import ClientInfo, Layer
 from fednas.search._recorder import Recorder
 from fednas.search._strategy import Strategy
+from fednas.search._tables import keep_tables, read_tables
 from fednas.search._view import View
-from fednas.space import Space, costs
+from fednas.space import Space, costs, resource
 from fednas.spec import FederatedSearch, clients, differences, identity
 from fednas.store import Blobs
 from fednas.work import TRACE, TRAIN, Task, TaskResult, Trace, Train
@@ -38,10 +39,13 @@ class Inputs:
         Cuts the data set into shards in the store (or finds them there).
     weights : callable
         Shapes of the network's tensors, in order -> the vector that the spec's start weights give.
+    table : callable
+        The field that names it, and a class's ``latencyTable`` -> the bytes that lie there.
     """
 
     shards: Callable[[], Shards]
     weights: Callable[[Mapping[str, tuple[int, ...]]], npt.NDArray[np.float32]]
+    table: Callable[[str, str], bytes]
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ async def begin(
     told: Callable[[DataRead], None],
     recorder: Recorder,
     blobs: Blobs,
+    tables: Blobs,
     inputs: Inputs,
     strategy: Strategy,
     accept_new_numerics: bool,
@@ -115,9 +120,14 @@ async def begin(
     traced = await do(TRACE.task("0000/trace", Trace(architecture=network)))
     space_digest = traced.outputs["space"]
     space = Space.from_json(await asyncio.to_thread(blobs.get, space_digest))
+    kept = await asyncio.to_thread(keep_tables, search, view.start, tables, inputs.table)
+    space = space.priced(
+        spec.training.batch_size, read_tables(search, kept, tables, space.operations)
+    )
     found = await asyncio.to_thread(blobs.get, traced.outputs["numerics"])
     numerics: dict[str, str] = json.loads(found)
     _check_batches(search, space)
+    _check_target(search, space, network)
     if view.start is not None and view.start.data != shards.digest:
         raise DataError(
             "spec.data.source: these are not the data that this search began with; "
@@ -127,7 +137,7 @@ async def begin(
     groups = _make_groups(search, strategy.num_groups(space, len(shards.clients)), shards)
     if view.start is None:
         await recorder.write(
-            _started(search, network, space, shards, groups, numerics, weights, strategy)
+            _started(search, network, space, shards, groups, numerics, weights, kept, strategy)
         )
     else:
         await _check_numerics(recorder, numerics, accept_new_numerics)
@@ -183,6 +193,19 @@ def _check_batches(search: FederatedSearch, space: Space) -> None:
             )
 
 
+def _check_target(search: FederatedSearch, space: Space, network: Architecture) -> None:
+    """A start that meets the target already leaves nothing to search."""
+    target = search.spec.target.bound
+    counted = resource(target.resource)
+    full = counted.cost(space, network.widths)
+    if target.share_of(full) >= 1:
+        path, value = target.written
+        raise BadInput(
+            f"spec.target.{path}: got {value:.15g}; must be less than what the starting network "
+            f"takes, {counted.words(full)}"
+        )
+
+
 def _make_groups(
     search: FederatedSearch, count: int, shards: Shards
 ) -> tuple[tuple[str, ...], ...]:
@@ -200,6 +223,7 @@ def _started(
     groups: tuple[tuple[str, ...], ...],
     numerics: Mapping[str, str],
     weights: str | None,
+    tables: Mapping[str, str],
     strategy: Strategy,
 ) -> Started:
     objective = OBJECTIVES[search.spec.objective]
@@ -210,6 +234,7 @@ def _started(
         numerics=dict(numerics),
         data=shards.digest,
         weights=weights,
+        tables=dict(tables) or None,
         input=shards.input,
         classes=shards.classes,
         floor=objective.floor(shards.classes, shards.majority),

@@ -128,6 +128,8 @@ class Started(Entry):
         Digest of the shards' contents.
     weights : str or None
         sha256 of the weights that the spec names.
+    tables : dict
+        Device class -> sha256 of its latency table, kept under ``tables/`` of the journal.
     floor : float
         Score of a network that learnt nothing.
     tested : bool
@@ -145,6 +147,7 @@ class Started(Entry):
     numerics: dict[str, str]
     data: str
     weights: str | None = None
+    tables: dict[str, str] | None = None
     input: tuple[int, int, int]
     classes: int
     floor: float

@@ -36,7 +36,7 @@ from fednas.search._strategy import (
     Train,
 )
 from fednas.search._view import Recorded, View, rung_file
-from fednas.space import RESOURCES, costs
+from fednas.space import costs, resource
 from fednas.spec import FederatedSearch, clients
 from fednas.store import Blobs, Layout, Store, canonical_json
 from fednas.work import DERIVE, Derive, Fleet, TaskDone
@@ -134,6 +134,7 @@ class _Loop:
                 told=told,
                 recorder=self.recorder,
                 blobs=self.blobs,
+                tables=Blobs(self.store, self.layout.tables),
                 inputs=inputs,
                 strategy=self.strategy,
                 accept_new_numerics=accept_new_numerics,
@@ -180,11 +181,11 @@ class _Loop:
         outcome = await self._drive(initial)
         await self._add(AddRung(0, "", outcome))
         self._check_trained(outcome)
-        name, share = spec.target.resource
+        target = spec.target.bound
         problem = Problem(
             space=start.space,
-            resource=RESOURCES[name],
-            budget=share,
+            resource=resource(target.resource),
+            budget=target.share_of(self.view.full),
             groups=start.groups,
             seed=spec.seed,
             training=lambda network: TrainParams.by(spec.training, spec.data, network),
@@ -239,7 +240,7 @@ class _Loop:
             Generated(
                 iteration=step.iteration,
                 costs=costs(self.start.space, step.parent.architecture.widths),
-                resource=self.search.spec.target.resource[0],
+                resource=self.search.spec.target.bound.resource,
                 target=step.target,
                 planned=dict(step.planned),
                 candidates=tuple(

@@ -103,11 +103,12 @@ class NetAdaptSearch:
             current, cost = best[winner.name], problem.cost(winner.architecture)
             yield from ask(AddRung(iteration, winner.name, current))
 
+        counted = problem.resource.label
         if cost <= problem.budget * full:
-            return Ending("Completed", f"{cost / full:.3f} of the MACs, within the target")
+            return Ending("Completed", f"{cost / full:.3f} of the {counted}, within the target")
         return Ending(
             "BudgetNotReachable",
-            f"{cost / full:.3f} of the MACs after {settings.max_iterations} iterations; raise "
+            f"{cost / full:.3f} of the {counted} after {settings.max_iterations} iterations; raise "
             "strategy.netAdapt.maxIterations or firstStep",
         )
 

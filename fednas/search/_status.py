@@ -43,7 +43,8 @@ def status_of(
     with view.lock:
         total = sum(device.clients for device in search.spec.device_classes)
         share = view.ladder[-1].share if view.ladder else 1.0
-        _, target = search.spec.target.resource
+        bound = search.spec.target.bound
+        target = bound.share_of(view.full) if view.start else bound.share
         factors = view.ledger.factors
         cheaper = f"{factors['total']:.1f}" if factors else None
         best = max(view.ladder, key=lambda rung: rung.accuracy, default=None)
@@ -68,6 +69,7 @@ def status_of(
                     accuracy=f"{rung.accuracy:.4f}",
                     macs=rung.macs,
                     params=rung.params,
+                    share=f"{rung.share:.2f}",
                     sha256=rung.sha256,
                 )
                 for rung in view.ladder[-LADDER:]
@@ -84,7 +86,8 @@ def status_of(
             ),
             display=Display(
                 iteration=f"{view.iteration}/{strategy_of(search).iterations}",
-                share=f"{share:.2f}>{target:.2f}",
+                target=bound.resource,
+                share=f"{share:.2f}>{target:.2f}" if target else f"{share:.2f}",
                 clients=f"{available}/{total}",
                 cheaper=cheaper and f"{cheaper}x",
             ),

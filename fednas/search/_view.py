@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ from fednas.search._entries import (
 )
 from fednas.search._ledger import Ledger
 from fednas.search._parts import Ranked
-from fednas.spec import FederatedSearch
+from fednas.spec import Bound, FederatedSearch, Target
 
 __all__ = ["Recorded", "Rung", "View", "rung_file", "select"]
 
@@ -53,26 +53,41 @@ class Rung:
     """A trained network of the ladder; rung 0 is the starting network.
 
     ``accuracy`` is the score on the test rows where the data set has some, else on the validation
-    rows; ``sha256`` that of its weight blob; ``share`` its MACs as a share of the start's.
+    rows; ``costs`` what it costs in every resource; ``share`` its cost in the target's
+    ``resource`` as a share of the start's; ``sha256`` that of its weight blob.
     """
 
     rung: int
     accuracy: float
     validation_accuracy: float
-    macs: int
-    params: int
+    costs: Mapping[str, int]
+    resource: str
     share: float
     sha256: str
     architecture: Architecture
 
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one forward pass of one sample."""
+        return self.costs["macs"]
+
+    @property
+    def params(self) -> int:
+        """Trainable values."""
+        return self.costs["params"]
+
+    @property
+    def cost(self) -> int:
+        """In the target's resource."""
+        return self.costs[self.resource]
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON values, camelCase."""
+        """JSON values, camelCase; a cost by the name of its resource."""
         return {
             "rung": self.rung,
             "accuracy": self.accuracy,
             "validationAccuracy": self.validation_accuracy,
-            "macs": self.macs,
-            "params": self.params,
+            **self.costs,
             "share": self.share,
             "sha256": self.sha256,
             "file": rung_file(self.rung),
@@ -85,10 +100,23 @@ def rung_file(rung: int) -> str:
     return f"rung-{rung:02}.safetensors"
 
 
-def select(ladder: Iterable[Rung], share: float) -> Rung | None:
-    """The largest rung within a budget: FLRA's deployment selector (arXiv 2106.11570)."""
-    fitting = [rung for rung in ladder if rung.share <= share]
-    return max(fitting, key=lambda rung: (rung.macs, -rung.rung)) if fitting else None
+def select(ladder: Sequence[Rung], budget: Bound) -> Rung | None:
+    """The largest rung within a budget: FLRA's deployment selector (arXiv 2106.11570).
+
+    Parameters
+    ----------
+    ladder : sequence of Rung
+        From the starting network on.
+    budget : Bound
+        In whichever resource, be it the target's or not.
+    """
+    if not ladder:
+        return None
+    name = budget.resource
+    full = ladder[0].costs[name]
+    most = budget.share_of(full)
+    fitting = [rung for rung in ladder if rung.costs[name] / full <= most]
+    return max(fitting, key=lambda rung: (rung.costs[name], -rung.rung), default=None)
 
 
 @dataclass
@@ -134,6 +162,7 @@ class View:
         self.phase = ""
         self.rounds_closed = 0
         self.lock = threading.RLock()
+        self._target: Bound | None = None
         self._fates: Counter[str] = Counter()
         self._decisions: list[dict[str, Any]] = []
         self._rounds: list[tuple[tuple[int, ...], str, dict[str, Any]]] = []
@@ -164,6 +193,7 @@ class View:
         match entry:
             case Started():
                 self.start = entry
+                self._target = Target.model_validate(entry.spec["target"]).bound
                 self.ledger.start(entry)
             case Consented():
                 self.consents.append(entry)
@@ -234,6 +264,7 @@ class View:
                 "accuracy": ranked.score,
                 "accuracyAtDrop": ranked.score,
                 "macs": ranked.costs["macs"],
+                "cost": ranked.costs[self.target.resource],
                 "rank": ranked.rank,
                 "finalRank": None,
                 "kept": ranked.kept,
@@ -267,9 +298,9 @@ class View:
                 rung=entry.iteration,
                 accuracy=score(entry.sums),
                 validation_accuracy=score(entry.validation),
-                macs=entry.costs["macs"],
-                params=entry.costs["params"],
-                share=entry.costs["macs"] / self.start.costs["macs"],
+                costs=entry.costs,
+                resource=self.target.resource,
+                share=entry.costs[self.target.resource] / self.full,
                 sha256=entry.blobs["weights"],
                 architecture=entry.architecture,
             )
@@ -294,6 +325,19 @@ class View:
         return OBJECTIVES[self.start.spec["objective"]]
 
     @property
+    def target(self) -> Bound:
+        """What the search gets down to."""
+        if self._target is None:
+            raise Corrupt("journal: has no start")
+        return self._target
+
+    @property
+    def full(self) -> int:
+        """Cost of the starting network in the target's resource."""
+        assert self.start is not None, "a target comes with a start"
+        return self.start.costs[self.target.resource]
+
+    @property
     def phases(self) -> tuple[str, ...]:
         """In order; that of the initial training alone before there is a start."""
         return self.start.phases if self.start else (INITIAL,)
@@ -307,7 +351,8 @@ class View:
     def decisions(self) -> list[dict[str, Any]]:
         """Every candidate's fate with its evidence, one row each.
 
-        ``accuracy`` is the best so far on the validation rows; ``rank`` that of the early drop;
+        ``accuracy`` is the best so far on the validation rows; ``cost`` is in the target's
+        resource; ``rank`` that of the early drop;
         ``outcome`` is ``winner``, ``kept``, ``dropped`` or ``failed``.
         """
         return [dict(row) for row in self._decisions]
@@ -334,9 +379,9 @@ class View:
 
     def selected(self, search: FederatedSearch) -> dict[str, Rung | None]:
         """Device class -> the largest rung within its budget (unset: the search's target)."""
-        _, target = search.spec.target.resource
+        target = search.spec.target.bound
         return {
-            device.name: select(self.ladder, device.budget.resource[1] if device.budget else target)
+            device.name: select(self.ladder, device.bound or target)
             for device in search.spec.device_classes
         }
 

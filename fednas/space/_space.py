@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fednas.errors import Corrupt
 from fednas.models import Architecture
-from fednas.resources import Terms
+from fednas.resources import LatencyTable, Operation, Terms
 
 __all__ = ["Group", "LeftOut", "Slice", "Space"]
 
@@ -81,10 +81,16 @@ class Space(_Frozen):
         In forward order.
     left_out : tuple of LeftOut
         In forward order.
-    macs_terms, params_terms : Terms
-        Over the indices of ``Architecture.widths``.
+    macs_terms, params_terms, activation_terms : Terms
+        Over the indices of ``Architecture.widths``; the last in bytes per sample.
+    operations : tuple of Operation
+        What a device runs, in forward order.
     min_batch : int
         Samples that a training step needs: 2 where batch normalisation sees one pixel an image.
+    batch : int
+        Samples of the step whose memory counts. No part of what was traced: `priced` sets it.
+    latencies : mapping of str to LatencyTable
+        By device class. No part of what was traced either.
     """
 
     start: Architecture
@@ -93,7 +99,15 @@ class Space(_Frozen):
     left_out: tuple[LeftOut, ...] = ()
     macs_terms: Terms
     params_terms: Terms
+    activation_terms: Terms
+    operations: tuple[Operation, ...] = ()
     min_batch: Positive = 1
+    batch: Positive = Field(1, exclude=True)
+    latencies: Mapping[str, LatencyTable] = Field({}, exclude=True)
+
+    def priced(self, batch: int, latencies: Mapping[str, LatencyTable]) -> Self:
+        """The same space, its costs in the terms of one search."""
+        return self.model_copy(update={"batch": batch, "latencies": dict(latencies)})
 
     def macs(self, widths: Sequence[int]) -> int:
         """Multiply-accumulates per image, as `fednas.resources.count_macs` would count them."""
@@ -102,6 +116,21 @@ class Space(_Frozen):
     def params(self, widths: Sequence[int]) -> int:
         """Number of trainable values."""
         return self.params_terms.value(self._checked(widths))
+
+    def memory(self, widths: Sequence[int]) -> int:
+        """Bytes that training takes at its peak, at the end of a step's forward pass.
+
+        Float32 weights, the gradients of the step before, momentum, and the activations of
+        ``batch`` samples. The peak of torch's own allocations was 0 to 9 % above it
+        (``bench/memory.py``); what Python and torch take by themselves comes on top.
+        """
+        activations = self.activation_terms.value(self._checked(widths))
+        return 3 * 4 * self.params(widths) + self.batch * activations
+
+    def latency(self, device_class: str, widths: Sequence[int]) -> int:
+        """Nanoseconds of one forward pass of one sample, by the table of a device class."""
+        table = self.latencies[device_class]
+        return max(1, round(1e6 * table.milliseconds(self.operations, self._checked(widths))))
 
     def shapes(self, widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
         """Shape of every tensor at these widths, in the order of the weight vector."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import prod
 
 import torch
@@ -12,9 +13,11 @@ from fednas.errors import BadInput
 from fednas.models import Architecture, build, layout
 from fednas.models._own import first_line
 from fednas.resources import Terms
+from fednas.space._activations import activation_terms
 from fednas.space._check import probe_weights, why_not_cut
 from fednas.space._coupling import Coupling, find_couplings
 from fednas.space._fits import check_answers, check_costs, unfit
+from fednas.space._operations import find_operations
 from fednas.space._space import Group, LeftOut, Space
 
 __all__ = ["trace"]
@@ -64,6 +67,12 @@ def trace(arch: Architecture) -> Space:
         ),
         params_terms=Terms.collect(
             _numel(name, shapes, symbols) for name, _ in module.named_parameters()
+        ),
+        activation_terms=activation_terms(
+            widths, lambda w: build(arch.with_widths([*w])), arch.input_shape
+        ),
+        operations=find_operations(
+            module, torch.zeros(1, *arch.input_shape), partial(_extent, shapes, symbols)
         ),
         min_batch=_min_batch(build(arch), torch.zeros(1, *arch.input_shape)),
     )
@@ -177,14 +186,18 @@ def _numel(
     times: int = 1,
 ) -> tuple[int, tuple[int, ...]]:
     """``times`` the size of a tensor, as (coefficient, indices of widths)."""
-
-    def factors() -> Iterator[tuple[int, tuple[int, ...]]]:
-        for dim, length in enumerate(shapes[name]):
-            if (name, dim) in symbols:
-                repeat, choice = symbols[name, dim]
-                yield repeat, (choice,)
-            else:
-                yield length, ()
-
-    parts = [*factors()]
+    parts = [_extent(shapes, symbols, name, dim) for dim in range(len(shapes[name]))]
     return times * prod(c for c, _ in parts), tuple(i for _, indices in parts for i in indices)
+
+
+def _extent(
+    shapes: Mapping[str, tuple[int, ...]],
+    symbols: Mapping[tuple[str, int], tuple[int, int]],
+    name: str,
+    dim: int,
+) -> tuple[int, tuple[int, ...]]:
+    """The length of a tensor's dimension, as (coefficient, indices of widths)."""
+    if (name, dim) in symbols:
+        repeat, choice = symbols[name, dim]
+        return repeat, (choice,)
+    return shapes[name][dim], ()

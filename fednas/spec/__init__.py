@@ -6,6 +6,19 @@ CustomResourceDefinition generated from them.
 
 from fednas.spec._address import bucket_problem, endpoint_problem, key_problem, parse_s3
 from fednas.spec._base import Model, OneOf
+from fednas.spec._bounds import (
+    Bound,
+    Budget,
+    LatencyBudget,
+    LatencyTarget,
+    MacsBudget,
+    MacsTarget,
+    MemoryBudget,
+    MemoryTarget,
+    ParamsBudget,
+    ParamsTarget,
+    Target,
+)
 from fednas.spec._crd import crd, crd_yaml
 from fednas.spec._data import (
     Augmentation,
@@ -22,12 +35,10 @@ from fednas.spec._data import (
     QuantitySkew,
 )
 from fednas.spec._fleet import (
-    Budget,
     ComputeResources,
     CoordinatorPod,
     DeviceClass,
     Federation,
-    MacsBudget,
     ResourceList,
     Storage,
     Tracking,
@@ -61,12 +72,10 @@ from fednas.spec._status import (
 from fednas.spec._strategy import (
     ConstantRounds,
     EarlyDrop,
-    MacsTarget,
     NetAdapt,
     Rounds,
     Strategy,
     StrategySettings,
-    Target,
     TopK,
 )
 from fednas.spec._training import (
@@ -84,6 +93,7 @@ __all__ = [
     "MODULE_PATTERN",
     "Augmentation",
     "BestRung",
+    "Bound",
     "Budget",
     "ByColumn",
     "ByLabelShards",
@@ -110,8 +120,12 @@ __all__ = [
     "InitialOptimizer",
     "InitialSgd",
     "InitialTraining",
+    "LatencyBudget",
+    "LatencyTarget",
     "MacsBudget",
     "MacsTarget",
+    "MemoryBudget",
+    "MemoryTarget",
     "Metadata",
     "Model",
     "ModelArgs",
@@ -120,6 +134,8 @@ __all__ = [
     "Normalize",
     "OneOf",
     "Optimizer",
+    "ParamsBudget",
+    "ParamsTarget",
     "Partition",
     "Phase",
     "PodCounts",

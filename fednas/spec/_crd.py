@@ -29,6 +29,7 @@ _COLUMNS = (
     ("Phase", "string", ".status.phase"),
     ("Iteration", "string", ".status.display.iteration"),
     ("Best", "string", ".status.best.accuracy"),
+    ("Target", "string", ".status.display.target"),
     ("Share", "string", ".status.display.share"),
     ("Clients", "string", ".status.display.clients"),
     ("Cheaper", "string", ".status.display.cheaper"),

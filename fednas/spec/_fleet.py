@@ -17,18 +17,17 @@ from fednas.spec._address import (
     is_bucket,
 )
 from fednas.spec._base import Int, Model, Number, Rule, Text
-from fednas.spec._network import MODULE_PATTERN
+from fednas.spec._bounds import Bound, Budget
+from fednas.spec._network import MODULE_PATTERN, location_rule
 from fednas.spec._quantity import Cpu, Memory, quantity
 
 __all__ = [
     "DNS_LABEL",
     "PATTERNS",
-    "Budget",
     "ComputeResources",
     "CoordinatorPod",
     "DeviceClass",
     "Federation",
-    "MacsBudget",
     "ResourceList",
     "Storage",
     "Tracking",
@@ -87,25 +86,6 @@ class ComputeResources(Model):
     )
 
 
-class MacsBudget(Model):
-    """A number of multiply-accumulates."""
-
-    share: Number = Field(
-        gt=0, le=1, description="Share of the starting network's multiply-accumulates."
-    )
-
-
-class Budget(Model):
-    """What a class of devices can carry."""
-
-    macs: MacsBudget = Field(description="Multiply-accumulates (MACs) of one forward pass.")
-
-    @property
-    def resource(self) -> tuple[str, float]:
-        """Which resource it bounds, and to which share of the starting network's."""
-        return "macs", self.macs.share
-
-
 class DeviceClass(Model):
     """Clients of one kind of device."""
 
@@ -115,6 +95,17 @@ class DeviceClass(Model):
             "self.name != 'coordinator'",
             "must not be coordinator, which names the coordinator's own pod",
             "name",
+        ),
+        location_rule("latencyTable", "a path or s3://bucket/key"),
+        Rule(
+            lambda model: (
+                model.budget is None
+                or model.budget.latency is None
+                or model.latency_table is not None
+            ),
+            "!has(self.budget) || !has(self.budget.latency) || has(self.latencyTable)",
+            "needs the latencyTable of this class: fednas measure-latency writes one",
+            "budget.latency",
         ),
     )
 
@@ -139,6 +130,18 @@ class DeviceClass(Model):
         description="What a device of this class can carry: the largest network within it is "
         "selected for the class. Unset: the search's target.",
     )
+    latency_table: Text | None = Field(
+        None,
+        min_length=1,
+        max_length=1024,
+        description="What each layer takes on a device of this class, as fednas measure-latency "
+        "writes it: a CSV file's path, or s3://bucket/key. Read once, when the search starts.",
+    )
+
+    @property
+    def bound(self) -> Bound | None:
+        """What its budget says; None for the search's target."""
+        return self.budget.bound(self.name) if self.budget else None
 
 
 class CoordinatorPod(Model):

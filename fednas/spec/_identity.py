@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,25 +35,29 @@ def identity_digest(search: FederatedSearch) -> str:
     spec = identity(search)
     spec["data"].pop("source")
     spec["model"]["initial"].pop("weights", None)
+    for device_class in spec["deviceClasses"]:
+        device_class.pop("latencyTable", None)
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-_PLACES = ("spec.data.source", "spec.model.initial.weights")
-"""Where something lies may change: what lies there is compared by its contents."""
+_PLACES = re.compile(
+    r"spec\.(data\.source|model\.initial\.weights|deviceClasses\[[^]]*\]\.latencyTable)"
+)
+"""Where something lies may change: what lies there is compared by its contents, or was kept."""
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """One line per field that differs: ``spec.training.epochs: 1 -> 2``.
 
-    Paths of data and start weights are not compared, unless only one of both has them.
+    Paths of data, start weights and latency tables are not compared, unless only one has them.
     """
     before, after = _flat(old, "spec"), _flat(new, "spec")
     return [
         f"{path}: {_show(before.get(path))} -> {_show(after.get(path))}"
         for path in dict.fromkeys([*before, *after])
         if before.get(path) != after.get(path)
-        and not (path in _PLACES and path in before and path in after)
+        and not (_PLACES.fullmatch(path) and path in before and path in after)
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-__all__ = ["Cpu", "Memory", "quantity"]
+__all__ = ["Bytes", "Cpu", "Memory", "quantity"]
 
 PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|[eE][0-9]{1,2})?$"
 MAX_LENGTH = 32
@@ -87,3 +87,5 @@ Cpu = Annotated[str, *_bounded("10m", "1024")]
 """Cores."""
 Memory = Annotated[str, *_bounded("16Mi", "16Ti")]
 """Bytes; the lower bound catches ``512m``, which is half a byte."""
+Bytes = Annotated[str, *_bounded("1Ki", "16Ti")]
+"""Bytes of a part of a process, which may be small."""

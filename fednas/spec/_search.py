@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 from pydantic_core import InitErrorDetails
 
 from fednas.spec._base import Int, Model, OneOf, Rule, Text, fields_by_alias, model_of, problem
+from fednas.spec._bounds import Bound, Target
 from fednas.spec._data import Data
 from fednas.spec._fleet import (
     DNS_LABEL,
@@ -21,7 +22,7 @@ from fednas.spec._fleet import (
     Tracking,
 )
 from fednas.spec._network import Network
-from fednas.spec._strategy import DEFAULT_STRATEGY, Strategy, Target
+from fednas.spec._strategy import DEFAULT_STRATEGY, Strategy
 from fednas.spec._training import Training
 
 __all__ = ["API_VERSION", "KIND", "Client", "FederatedSearch", "Metadata", "SearchSpec", "clients"]
@@ -62,6 +63,14 @@ def _rounds_fit(spec: SearchSpec) -> bool:
     return training is None or training.clients_per_round <= _total(spec)
 
 
+def _target_is_measured(spec: SearchSpec) -> bool:
+    latency = spec.target.latency
+    return latency is None or any(
+        device_class.name == latency.device_class and device_class.latency_table is not None
+        for device_class in spec.device_classes
+    )
+
+
 _RULES = (
     Rule(
         lambda spec: _total(spec) <= MAX_CLIENTS,
@@ -76,6 +85,13 @@ _RULES = (
         f" || self.model.initial.training.clientsPerRound <= {_TOTAL}",
         _AT_MOST_CLIENTS,
         "model.initial.training.clientsPerRound",
+    ),
+    Rule(
+        _target_is_measured,
+        "!has(self.target.latency) || self.deviceClasses.exists(c, "
+        "c.name == self.target.latency.deviceClass && has(c.latencyTable))",
+        "must be a class in deviceClasses that has a latencyTable",
+        "target.latency.deviceClass",
     ),
 )
 
@@ -149,19 +165,31 @@ class SearchSpec(Model):
 
     def warnings(self) -> list[str]:
         """What is allowed but hardly meant, one line each, with what would do."""
-        name, share = self.target.resource
-        found = [f"spec.strategy.{line}" for line in self.strategy.warnings(share)]
+        target = self.target.bound
+        found = []
+        if target.share is not None:
+            found = [f"spec.strategy.{line}" for line in self.strategy.warnings(target.share)]
         for i, device_class in enumerate(self.device_classes):
-            if device_class.budget is None:
-                continue
-            bounded, most = device_class.budget.resource
-            if bounded == name and most < share:
+            most = device_class.bound
+            if most is not None and _below(most, target):
+                (path, least), (_, wanted) = most.written, target.written
                 found.append(
-                    f"spec.deviceClasses[{i}].budget.{name}.share: {most:g} is below "
-                    f"spec.target.{name}.share {share:g}: no network for {device_class.name} may "
-                    f"come out; a target of at most {most:g} would do"
+                    f"spec.deviceClasses[{i}].budget.{path}: {least:g} is below "
+                    f"spec.target.{path} {wanted:g}: no network for {device_class.name} may "
+                    f"come out; a target of at most {least:g} would do"
                 )
         return found
+
+
+def _below(budget: Bound, target: Bound) -> bool:
+    """Whether no network that just meets the target is within the budget, as far as both tell."""
+    if budget.resource != target.resource:
+        return False
+    if budget.share is not None and target.share is not None:
+        return budget.share < target.share
+    if budget.amount is not None and target.amount is not None:
+        return budget.amount < target.amount
+    return False  # one is a share of what is not known yet
 
 
 class Metadata(Model):

@@ -62,7 +62,7 @@ class BestRung(Model):
 
     rung: _Count = Field(description="Its rung.")
     accuracy: _Short = Field(description="Its accuracy, 0 to 1.")
-    share: _Short = Field(description="Its share of the start's MACs.")
+    share: _Short = Field(description="Its share of the start's cost in the target's resource.")
 
 
 class RungStatus(Model):
@@ -72,6 +72,9 @@ class RungStatus(Model):
     accuracy: _Short = Field(description="Accuracy, 0 to 1.")
     macs: _Count = Field(description="Multiply-accumulates of one forward pass.")
     params: _Count = Field(description="Parameters.")
+    share: _Short | None = Field(
+        None, description="Its share of the start's cost in the target's resource."
+    )
     sha256: _Sha256 = Field(description="Digest of the weights.")
 
 
@@ -96,7 +99,10 @@ class Display(Model):
     """Texts for the columns of kubectl get."""
 
     iteration: _Short | None = Field(None, description="Iteration of at most: 7/20.")
-    share: _Short | None = Field(None, description="Share of the MACs, and the target: 0.61>0.35.")
+    target: _Short | None = Field(None, description="What the target counts: macs, latency.phone.")
+    share: _Short | None = Field(
+        None, description="Share of what the target counts, and the target: 0.61>0.35."
+    )
     clients: _Short | None = Field(None, description="Clients available of all: 80/80.")
     cheaper: _Short | None = Field(None, description="Times cheaper than naive: 37x.")
 

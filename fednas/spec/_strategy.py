@@ -10,33 +10,12 @@ __all__ = [
     "DEFAULT_STRATEGY",
     "ConstantRounds",
     "EarlyDrop",
-    "MacsTarget",
     "NetAdapt",
     "Rounds",
     "Strategy",
     "StrategySettings",
-    "Target",
     "TopK",
 ]
-
-
-class MacsTarget(Model):
-    """A number of multiply-accumulates."""
-
-    share: Number = Field(
-        gt=0, lt=1, description="Share of the starting network's multiply-accumulates."
-    )
-
-
-class Target(Model):
-    """The budget: the search ends when a network meets it."""
-
-    macs: MacsTarget = Field(description="Multiply-accumulates (MACs) of one forward pass.")
-
-    @property
-    def resource(self) -> tuple[str, float]:
-        """Which resource it bounds, and to which share of the starting network's."""
-        return "macs", self.macs.share
 
 
 class ConstantRounds(Model):
@@ -96,7 +75,8 @@ class NetAdapt(StrategySettings):
         0.05,
         gt=0,
         le=0.5,
-        description="Share of the start's MACs that the first iteration removes.",
+        description="Share of the start's cost in the target's resource that the first iteration "
+        "removes.",
     )
     step_decay: Number = Field(
         0.98, gt=0, le=1, description="Factor from one iteration's step to the next."
@@ -125,7 +105,7 @@ class NetAdapt(StrategySettings):
     )
 
     def reach(self) -> float:
-        """Share of the start's MACs that the schedule comes down to, at best."""
+        """Share of the start's cost that the schedule comes down to, at best."""
         d, g, n = self.first_step, self.step_decay, self.max_iterations
         return 1 - (d * n if g == 1 else d * (1 - g**n) / (1 - g))
 

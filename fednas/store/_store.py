@@ -90,6 +90,10 @@ class Layout:
         return self.journal + "updates/"
 
     @property
+    def tables(self) -> str:
+        return self.journal + "tables/"
+
+    @property
     def ladder(self) -> str:
         return self._under("ladder")
 

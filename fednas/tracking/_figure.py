@@ -1,9 +1,11 @@
-"""The one figure of a search: accuracy against MACs."""
+"""The one figure of a search: accuracy against what the target counts."""
 
 from __future__ import annotations
 
 import io
 from typing import TYPE_CHECKING, Any, Literal
+
+from fednas.space import resource
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +51,7 @@ def figure(view: View, search: FederatedSearch, *, format: Literal["png", "svg"]
     with mpl.rc_context(_STYLE):
         drawing = Figure(figsize=(7.2, 4.8), layout="constrained")
         axes = drawing.add_subplot()
-        unit, name = _unit(view.ladder[0].macs)
+        unit, name = resource(view.target.resource).unit(view.full)
         _frame(axes, view, search, unit, name)
         _draw_candidates(axes, view, unit)
         _draw_ladder(axes, view, unit)
@@ -64,36 +66,30 @@ def figure(view: View, search: FederatedSearch, *, format: Literal["png", "svg"]
 
 def _title(view: View, search: FederatedSearch) -> str:
     ladder = view.ladder
-    text = f"{search.metadata.name}: {ladder[0].share:.2f}x to {ladder[-1].share:.2f}x MACs"
+    label = resource(view.target.resource).label
+    text = f"{search.metadata.name}: {ladder[0].share:.2f}x to {ladder[-1].share:.2f}x {label}"
     factor = view.ledger.factors.get("total")
     if factor is None:
         return text
     return f"{text}, clients paid {factor:.{0 if factor >= 10 else 1}f}x less than naive"
 
 
-def _unit(macs: int) -> tuple[float, str]:
-    for unit, name in ((1e9, "GMAC"), (1e6, "MMAC"), (1e3, "kMAC")):
-        if macs >= unit:
-            return unit, name
-    return 1.0, "MAC"
-
-
 def _frame(axes: Axes, view: View, search: FederatedSearch, unit: float, name: str) -> None:
-    """Axes and their limits, which hold every candidate's MACs and every budget."""
-    full = view.ladder[0].macs / unit
-    shown = [rung.macs / unit for rung in view.ladder]
-    shown += [row["macs"] / unit for row in view.decisions]
-    shown += [share * full for share in _budgets(search)]
+    """Axes and their limits, which hold every candidate's cost and every budget."""
+    full = view.full / unit
+    shown = [rung.cost / unit for rung in view.ladder]
+    shown += [row["cost"] / unit for row in view.decisions]
+    shown += [share * full for share in _budgets(view, search)]
     margin = 0.06 * (full - min(shown) or full)
     axes.set_xlim(min(shown) - margin, full + margin)
     low, high = _heights(view)
     axes.set_ylim(low, high)
     axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= min(high, 100)])
-    axes.set_xlabel(f"forward pass of one sample ({name})")
+    axes.set_xlabel(f"{resource(view.target.resource).axis} ({name})")
     axes.set_ylabel("accuracy (%)")
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     axes.set_axisbelow(True)
-    functions: Any = (lambda macs: macs / full, lambda share: share * full)
+    functions: Any = (lambda cost: cost / full, lambda share: share * full)
     share = axes.secondary_xaxis("top", functions=functions)
     share.set_xlabel("share of the start")
     share.xaxis.set_major_formatter(lambda x, _: f"{x:.2f}x")
@@ -124,13 +120,13 @@ def _draw_candidates(axes: Axes, view: View, unit: float) -> None:
         style: dict[str, Any] = {"color": colour, "alpha": alpha, "linewidths": 0, "zorder": 2}
         if inside:
             axes.scatter(
-                [row["macs"] / unit for row in inside],
+                [row["cost"] / unit for row in inside],
                 [100 * row["accuracy"] for row in inside],
                 s=18,
                 label=f"{label} (validation)",
                 **style,
             )
-        below = [row["macs"] / unit for row in rows if 100 * row["accuracy"] < edge]
+        below = [row["cost"] / unit for row in rows if 100 * row["accuracy"] < edge]
         if below:
             axes.scatter(
                 below, [edge] * len(below), s=18, marker="v", label="below the frame", **style
@@ -139,10 +135,10 @@ def _draw_candidates(axes: Axes, view: View, unit: float) -> None:
 
 def _draw_ladder(axes: Axes, view: View, unit: float) -> None:
     assert view.start is not None
-    macs = [rung.macs / unit for rung in view.ladder]
+    costs = [rung.cost / unit for rung in view.ladder]
     tested = "test" if view.start.tested else "validation"
     axes.plot(
-        macs,
+        costs,
         [100 * rung.accuracy for rung in view.ladder],
         color=_LADDER,
         linewidth=1.6,
@@ -153,7 +149,7 @@ def _draw_ladder(axes: Axes, view: View, unit: float) -> None:
     )
     if tested == "test":
         axes.plot(
-            macs,
+            costs,
             [100 * rung.validation_accuracy for rung in view.ladder],
             color=_LADDER,
             alpha=0.45,
@@ -162,15 +158,15 @@ def _draw_ladder(axes: Axes, view: View, unit: float) -> None:
             label="ladder (validation)",
             zorder=3,
         )
-    axes.annotate("start", (macs[0], 100 * view.ladder[0].accuracy), **_beside(-6, 7, "right"))
+    axes.annotate("start", (costs[0], 100 * view.ladder[0].accuracy), **_beside(-6, 7, "right"))
 
 
 def _draw_budgets(axes: Axes, view: View, search: FederatedSearch, unit: float) -> None:
     """A vertical line for each budget, with the classes that have it; a ring around their rung."""
     rungs = view.selected(search)
-    full = view.ladder[0].macs / unit
+    full = view.full / unit
     left, right = axes.get_xlim()
-    for share, classes in sorted(_budgets(search).items()):
+    for share, classes in sorted(_budgets(view, search).items()):
         near_edge = share * full > right - 0.2 * (right - left)
         axes.axvline(share * full, color=_BUDGET, linewidth=0.9, linestyle=(0, (1, 1.5)), zorder=1)
         rung = rungs[classes[0]]
@@ -184,7 +180,7 @@ def _draw_budgets(axes: Axes, view: View, search: FederatedSearch, unit: float) 
         )
         if rung is not None:
             axes.scatter(
-                [rung.macs / unit],
+                [rung.cost / unit],
                 [100 * rung.accuracy],
                 s=110,
                 facecolors="none",
@@ -194,12 +190,13 @@ def _draw_budgets(axes: Axes, view: View, search: FederatedSearch, unit: float) 
             )
 
 
-def _budgets(search: FederatedSearch) -> dict[float, list[str]]:
-    """Share of the start's MACs -> the classes whose budget it is."""
+def _budgets(view: View, search: FederatedSearch) -> dict[float, list[str]]:
+    """Share of the start -> the classes whose budget it is, where both count the same."""
     names: dict[float, list[str]] = {}
     for device in search.spec.device_classes:
-        if device.budget is not None:
-            names.setdefault(device.budget.resource[1], []).append(device.name)
+        budget = device.bound
+        if budget is not None and budget.resource == view.target.resource:
+            names.setdefault(min(1.0, budget.share_of(view.full)), []).append(device.name)
     return names
 
 

@@ -19,7 +19,8 @@ changes several or is not the only one to change that one.
 ``kept/<layer>``                rung   1 where the first drop kept the candidate, else 0
 ``width/<layer>``               rung   filters left
 ``accuracy``                    rung   of the rung; also ``validation_accuracy``
-``macs``, ``share``, ``params`` rung   of the rung; ``share`` is that of the start's MACs
+``share``                       rung   of the start's cost in what the target counts
+``macs``, ``params``, ...       rung   of the rung, every cost by its resource
 ``cost/...``                    rung   what the clients have paid up to it, all together
 ==============================  =====  =========================================================
 """
@@ -184,9 +185,8 @@ def _of_rung(time: float, view: View) -> Iterator[Point]:
     values = {
         "accuracy": rung.accuracy,
         "validation_accuracy": rung.validation_accuracy,
-        "macs": rung.macs,
+        **rung.costs,
         "share": rung.share,
-        "params": rung.params,
         "cost/client_gmacs": ledger.search.macs / 1e9,
         "cost/client_mb": (ledger.search.bytes_down + ledger.search.bytes_up) / 1e6,
         "cost/client_rounds": ledger.search.client_rounds,

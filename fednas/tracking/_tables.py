@@ -10,6 +10,7 @@ from typing import Any
 
 from fednas._version import __version__
 from fednas.search import Ended, Started, View
+from fednas.space import resource
 from fednas.spec import API_VERSION, KIND, FederatedSearch, identity_digest, load_spec
 from fednas.tracking._figure import figure
 
@@ -55,11 +56,13 @@ def description(start: Started, end: Ended | None) -> str:
     search = search_of(start)
     classes = Counter(client.device_class for client in start.clients.values())
     who = ", ".join(f"{count} {name}" for name, count in classes.items())
-    resource, share = search.spec.target.resource
+    target = search.spec.target.bound
+    full = start.costs[target.resource]
+    counted = resource(target.resource)
     text = (
         f"Federated search **{start.name}**: {search.spec.model.family} on "
-        f"{search.spec.data.source}, clients: {who}; down to {share} of "
-        f"{start.costs[resource] / 1e6:.1f} {_UNITS.get(resource, f'M {resource}')}.\n\n"
+        f"{search.spec.data.source}, clients: {who}; down to {target.share_of(full):g} of "
+        f"the start's {counted.label}, {counted.words(full)}.\n\n"
         "Every candidate's fate: `decisions.json`. Every round: `rounds.json`. "
         "The networks: `ladder.json`. What it cost the clients: `ledger.json`."
     )
@@ -78,9 +81,6 @@ def search_of(start: Started) -> FederatedSearch:
             "spec": start.spec,
         }
     )
-
-
-_UNITS = {"macs": "MMAC", "params": "M parameters"}
 
 
 def files(view: View) -> tuple[dict[str, bytes], list[str]]:

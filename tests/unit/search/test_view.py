@@ -18,6 +18,7 @@ from fednas.search import (
     select,
     status_of,
 )
+from fednas.spec import Bound
 from fednas.store import canonical_json
 from tests.unit.tracking.conftest import recorded, recorded_search
 
@@ -124,16 +125,26 @@ def test_the_status_of_a_complete_search() -> None:
     for chosen in status.selected:
         device = next(d for d in search.spec.device_classes if d.name == chosen.device_class)
         assert device.budget is not None
+        assert device.budget.macs is not None
+        assert device.budget.macs.share is not None
         assert view.ladder[chosen.rung].share <= device.budget.macs.share
 
 
 def test_a_class_gets_the_largest_rung_within_its_budget() -> None:
     ladder = View(recorded()).ladder
-    assert select(ladder, 1.0) is ladder[0]
-    assert select(ladder, ladder[1].share) is ladder[1]
-    assert select(ladder, ladder[1].share - 1e-9) is ladder[2]
-    assert select(ladder, ladder[-1].share / 2) is None
-    assert select([], 1.0) is None
+    assert select(ladder, Bound("macs", 1.0)) is ladder[0]
+    assert select(ladder, Bound("macs", ladder[1].share)) is ladder[1]
+    assert select(ladder, Bound("macs", ladder[1].share - 1e-9)) is ladder[2]
+    assert select(ladder, Bound("macs", ladder[-1].share / 2)) is None
+    assert select([], Bound("macs", 1.0)) is None
+
+
+def test_a_budget_may_count_something_else_than_the_target() -> None:
+    ladder = View(recorded()).ladder
+    params = [rung.params for rung in ladder]
+    assert select(ladder, Bound("params", amount=params[2])) is ladder[2]
+    assert select(ladder, Bound("params", amount=params[-1] - 1)) is None
+    assert select(ladder, Bound("params", 1.0)) is ladder[0]
 
 
 def test_candidates_are_active_until_they_are_dropped_or_one_has_won() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fednas.api import start_vector
 from fednas.data import Shards, load_dataset, make_shards
 from fednas.models import Architecture, decode, encode, start_architecture
-from fednas.resources import Terms
+from fednas.resources import Operation, Terms
 from fednas.search import Event, Inputs, Recorded, View, run_search
 from fednas.space import Group, Slice, Space, derive
 from fednas.spec import FederatedSearch, load_spec
@@ -24,6 +24,17 @@ from fednas.work import KINDS, Pending, Task, TaskResult, weighted_mean
 from tests.memory_store import MemoryStore
 
 DIGITS = load_dataset("digits")
+OPERATIONS = tuple(
+    Operation(
+        name="conv",
+        kernel=1,
+        stride=1,
+        size=1,
+        inputs=(1, (index,)),
+        outputs=(1, (index + 1,)),
+    )
+    for index in range(3)
+)
 LAYERS = ("conv0", "conv1", "conv2", "conv3")
 
 
@@ -87,6 +98,8 @@ def space(start: Architecture | None = None, *, min_batch: int = 1) -> Space:
         ),
         macs_terms=Terms.collect([(1, (0, 1)), (1, (1, 2)), (1, (2, 3)), (10, (3,))]),
         params_terms=Terms.collect([(3, (index,)) for index in range(4)]),
+        activation_terms=Terms.collect([(40, (0,)), (20, (1,)), (8, ())]),
+        operations=OPERATIONS,
         min_batch=min_batch,
     )
 
@@ -209,6 +222,7 @@ def run(
     on_event: Callable[[Event], None] = lambda event: None,
     weights: Callable[[], bytes] = bytes,
     shards: Shards | None = None,
+    table: Callable[[str, str], bytes] = lambda field, path: b"",
     accept_new_numerics: bool = False,
     **fleet: Any,
 ) -> View:
@@ -225,7 +239,7 @@ def run(
         store=store,
         layout=layout,
         fleet=made,
-        inputs=Inputs(shards=lambda: cut, weights=vector),
+        inputs=Inputs(shards=lambda: cut, weights=vector, table=table),
         timeout=None,
         on_event=on_event,
         accept_new_numerics=accept_new_numerics,

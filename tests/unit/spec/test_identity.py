@@ -77,3 +77,16 @@ def test_a_changed_member_of_a_union_is_a_difference_though_it_is_empty() -> Non
         "spec.data.partition.iid: set -> unset",
         "spec.data.partition.dirichlet.alpha: unset -> 0.5",
     ]
+
+
+def test_a_latency_table_may_move_but_neither_come_nor_go() -> None:
+    none = load_spec(SMALLEST)
+    one, other = (
+        load_spec(SMALLEST, [f"deviceClasses.hub.latencyTable={path}"])
+        for path in ("hub.csv", "s3://bucket/hub.csv")
+    )
+    assert identity_digest(one) == identity_digest(other)
+    assert differences(identity(one), identity(other)) == []
+    assert differences(identity(none), identity(one)) == [
+        "spec.deviceClasses[hub].latencyTable: unset -> hub.csv"
+    ]

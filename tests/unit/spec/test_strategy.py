@@ -85,10 +85,3 @@ def test_a_strategy_warns_under_its_own_name() -> None:
 
     assert Larger(all_alone=Alone()).warnings(0.25) == ["allAlone: 0.25 is hard to meet"]
     assert StrategySettings().warnings(0.25) == []
-
-
-def test_target_and_budget_name_the_resource_that_they_bound() -> None:
-    spec = load_spec(SMALLEST, ["deviceClasses.hub.budget.macs.share=0.7"]).spec
-    assert spec.target.resource == ("macs", 0.6)
-    assert spec.device_classes[1].budget is not None
-    assert spec.device_classes[1].budget.resource == ("macs", 0.7)
