@@ -6,6 +6,7 @@ is a function of the sums. The loss that clients minimise has the same name in `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ class Objective:
         What an evaluation has to count.
     score : callable
         The sums -> a number that is larger for a better network; 0 of nothing.
+    loss : callable
+        The sums -> the mean loss over the rows, smaller for a better network; it tells networks
+        apart that score alike. Infinite of nothing.
     floor : callable
         Classes, share of the most frequent class -> the score of a network that learnt nothing.
     """
@@ -31,6 +35,7 @@ class Objective:
     name: str
     sums: tuple[str, ...]
     score: Callable[[Mapping[str, float]], float]
+    loss: Callable[[Mapping[str, float]], float]
     floor: Callable[[int, float], float]
 
     def bar(self, floor: float) -> float:
@@ -47,8 +52,9 @@ OBJECTIVES = {
     for objective in (
         Objective(
             name="classification",
-            sums=("correct", "total"),
+            sums=("correct", "total", "loss"),
             score=lambda sums: sums["correct"] / sums["total"] if sums.get("total") else 0.0,
+            loss=lambda sums: sums["loss"] / sums["total"] if sums.get("total") else math.inf,
             floor=lambda classes, majority: max(1 / classes, majority),
         ),
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fednas.errors import BadInput, Corrupt, DataError, NotFound
 from fednas.models import decode
-from fednas.search import Ledger, Reader, Rung, View, rung_file
+from fednas.search import Ledger, Reader, Rung, View
 from fednas.space import resource
 from fednas.spec import load_spec, parse_s3
 from fednas.store import Blobs, FolderStore, Journal, Layout, Store, digest_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["LadderRung", "Result", "open_target"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LadderRung(Rung):
     """A rung of the ladder that can be loaded."""
 
@@ -136,9 +136,7 @@ class Result:
         return ledger
 
     def _loadable(self, rung: Rung) -> LadderRung:
-        return LadderRung(
-            **vars(rung), store=self.store, key=self.layout.ladder + rung_file(rung.rung)
-        )
+        return LadderRung(**vars(rung), store=self.store, key=self.layout.ladder + rung.file)
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:

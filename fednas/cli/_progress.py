@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from fednas.api import Event, Finished, Waiting
 from fednas.federation import INITIAL
 from fednas.result import Result
-from fednas.search import Added, DataRead, Entry, Recorded, Scored, View, strategy_of
+from fednas.search import Added, DataRead, Entry, Recorded, Scored, Tuned, View, strategy_of
 from fednas.space import resource
 from fednas.spec import FederatedSearch
 
@@ -97,9 +97,18 @@ class Watch:
                 rung = self._view.ladder[-1]
                 label = resource(rung.resource).label
                 cut = entry.candidate or "the starting network"
+                beside = ""
+                if rung.baseline_accuracy is not None:
+                    beside = f" (thinned alike {100 * rung.baseline_accuracy:.1f} %)"
                 return (
                     f"rung {rung.rung}: {cut}, {rung.share:.3f}x {label}, "
-                    f"accuracy {100 * rung.accuracy:.1f} %"
+                    f"accuracy {100 * rung.accuracy:.1f} %{beside}"
+                )
+            case Tuned():
+                rung = self._view.ladder[entry.rung]
+                return (
+                    f"rung {rung.rung}, trained: accuracy {100 * rung.accuracy:.1f} % "
+                    f"(before {100 * rung.searched_accuracy:.1f} %)"
                 )
         return None
 

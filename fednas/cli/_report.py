@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fednas.cli._screen import last_screen
 from fednas.space import resource
@@ -64,15 +65,19 @@ def _ladder(result: Any) -> Table:
     table = Table(
         "rung",
         "accuracy",
+        Column("thinned alike", no_wrap=True),
         "share",
         *(resource(name).label for name in names),
         "sha256",
         title="Ladder",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
     for rung in ladder:
         table.add_row(
             str(rung.rung),
             f"{rung.accuracy:.4f}",
+            "" if rung.baseline_accuracy is None else f"{rung.baseline_accuracy:.4f}",
             f"{rung.share:.3f}",
             *(resource(name).words(rung.costs[name]) for name in names),
             rung.sha256[:12],
@@ -84,17 +89,27 @@ def _decisions(result: Any) -> Table:
     view = result.view
     name = view.target.resource if view.start else "macs"
     table = Table(
-        *("iteration", "layer", "width", "accuracy", resource(name).label, "rank", "outcome"),
+        "iter",
+        Column("layer", no_wrap=True),
+        "width",
+        "accuracy",
+        "loss",
+        Column(resource(name).label, no_wrap=True),
+        "rank",
+        Column("outcome", no_wrap=True),
         title="Decisions",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
     for row in view.decisions:
         table.add_row(
             str(row["iteration"]),
             row["layer"],
-            f"{row['widthBefore']} -> {row['widthAfter']}",
+            "" if row["widthAfter"] is None else f"{row['widthBefore']}->{row['widthAfter']}",
             f"{row['accuracy']:.4f}",
+            "" if row["loss"] is None else f"{row['loss']:.4f}",
             resource(name).words(row["cost"]),
-            str(row["rank"]),
+            str(row["finalRank"] or row["rank"]),
             row["outcome"],
             style={"winner": "bold", "kept": ""}.get(row["outcome"], "dim"),
         )

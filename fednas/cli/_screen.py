@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from fednas.result import Result
-from fednas.search import rung_file
+from fednas.search import Rung
 from fednas.space import resource
 
 __all__ = ["last_screen"]
@@ -24,11 +25,12 @@ def last_screen(result: Result) -> str:
         if rung is None:
             lines.append(f"{name:{width}}  no rung is small enough for its budget")
             continue
-        file = result.store.uri(result.layout.ladder + rung_file(rung.rung))
+        file = result.store.uri(result.layout.ladder + rung.file)
         lines.append(
             f"{name:{width}}  rung {rung.rung:2}  {rung.share:.2f}x {label}  "
-            f"{100 * rung.accuracy:.1f} % (start {100 * start:.1f})  {_nearby(file)}"
+            f"{100 * rung.accuracy:.1f} % (start {100 * start:.1f}){_worth(rung)}  {_nearby(file)}"
         )
+    lines += _advice(view.selected(search).values())
     lines.append(_cost(result))
     return "\n".join(lines)
 
@@ -51,10 +53,29 @@ def _headline(result: Result) -> str:
     )
 
 
+def _worth(rung: Rung) -> str:
+    """What the search has made of it, beside what costs nothing."""
+    if not rung.rung or rung.advantage is None:
+        return ""
+    where = "over" if rung.advantage >= 0 else "below"
+    return f", {100 * abs(rung.advantage):.1f} {where} thinning alike"
+
+
+def _advice(chosen: Iterable[Rung | None]) -> list[str]:
+    if not any(rung and rung.rung and (rung.advantage or 0) < 0 for rung in chosen):
+        return []
+    return [
+        "a network thinned alike, which needs no search, does better: smaller steps (firstStep), "
+        "screening by loss (order), refit: true or more validation samples would help"
+    ]
+
+
 def _cost(result: Result) -> str:
     ledger = result.ledger
     clients = sum(device.clients for device in result.search.spec.device_classes)
-    cost = ledger.search
+    cost = ledger.total
+    if not cost.macs:
+        return "the clients paid nothing: candidates were ranked in the cloud"
     line = (
         f"each client: {_si(cost.macs / clients)}MAC, "
         f"{_si((cost.bytes_down + cost.bytes_up) / clients)}B"
@@ -63,7 +84,8 @@ def _cost(result: Result) -> str:
     if factors:
         line += (
             f" - {factors['total']:.1f}x less than naive = "
-            f"{factors['partialClients']:.1f}x groups * {factors['earlyDrop']:.1f}x early drop * "
+            f"{factors['partialClients']:.1f}x groups * {factors['screening']:.1f}x screening * "
+            f"{factors['earlyDrop']:.1f}x early drop * "
             f"{factors['rounds']:.1f}x rounds"
         )
     return line

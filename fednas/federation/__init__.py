@@ -2,7 +2,7 @@
 
 from fednas.federation._gather import Gathering
 from fednas.federation._groups import default_group_count, longest_processing_time, round_robin
-from fednas.federation._id import INITIAL, RoundId
+from fednas.federation._id import FINAL, INITIAL, RoundId
 from fednas.federation._round import (
     Closing,
     Cohort,
@@ -16,6 +16,7 @@ from fednas.federation._updates import COUNTS, Updates
 
 __all__ = [
     "COUNTS",
+    "FINAL",
     "INITIAL",
     "Closing",
     "Cohort",

@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 
 from fednas.errors import Corrupt
 
-__all__ = ["INITIAL", "RoundId"]
+__all__ = ["FINAL", "INITIAL", "RoundId"]
 
 INITIAL = "initial"
 """The phase of the training before the search, iteration 0."""
+
+FINAL = "final"
+"""The phase of the training after the search, of the networks that are used; an iteration more."""
 
 
 @dataclass(frozen=True, order=True)
@@ -21,7 +24,7 @@ class RoundId:
     iteration : int
         0 is the training of the starting network.
     phase : str
-        One of the phases that the strategy declares, or `INITIAL`.
+        One of the phases that the strategy declares, `INITIAL` or `FINAL`.
     subject : str
         The candidate; empty where there is but one network.
     number : int

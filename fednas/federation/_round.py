@@ -18,9 +18,20 @@ from fednas.errors import FednasError, TaskFailed, TrainingDiverged
 from fednas.federation._gather import Gathering
 from fednas.federation._id import RoundId
 from fednas.federation._updates import COUNTS, Updates
-from fednas.models import Model
+from fednas.models import Architecture, Model
 from fednas.seeds import derive_seed
-from fednas.work import AGGREGATE, EVALUATE, Aggregate, Evaluate, Kind, Params, Task, TaskResult
+from fednas.work import (
+    AGGREGATE,
+    DERIVE,
+    EVALUATE,
+    Aggregate,
+    Derive,
+    Evaluate,
+    Kind,
+    Params,
+    Task,
+    TaskResult,
+)
 
 __all__ = ["Closing", "Cohort", "Failure", "Federation", "Member", "Round", "quorum_of"]
 
@@ -123,6 +134,10 @@ class Federation:
     validation, calibration : str
         sha256 of the rows that candidates are ranked on, and of those that batch-norm statistics
         are recomputed on.
+    space : str
+        sha256 of the space, by which networks are cut.
+    refit : bool
+        Whether what reads a cut layer is refitted on the calibration rows.
     quorum : float
         Share of a cohort.
     """
@@ -135,6 +150,8 @@ class Federation:
         members: Mapping[str, Member],
         validation: str,
         calibration: str,
+        space: str,
+        refit: bool,
         quorum: float,
     ) -> None:
         self.members = members
@@ -142,6 +159,8 @@ class Federation:
         self._seed = seed
         self._validation = validation
         self._calibration = calibration
+        self._space = space
+        self._refit = refit
         self._index = {name: index for index, name in enumerate(sorted(members))}
         self._gathering = gathering
 
@@ -188,6 +207,18 @@ class Federation:
             )
             means[output] = done.outputs["mean"]
         return means
+
+    async def derive(self, id: str, parent: Model, child: Architecture) -> Model:
+        """Cut a network down to another's widths."""
+        done = await self.do(
+            DERIVE.task(
+                id,
+                Derive(parent=parent.architecture, child=child),
+                inputs={"weights": parent.weights, "space": self._space},
+                data={"calibration": self._calibration} if self._refit else {},
+            )
+        )
+        return Model(child, done.outputs)
 
     async def evaluate(
         self, id: str, model: Model, *, shard: str | None = None

@@ -12,6 +12,7 @@ from fednas.search._entries import (
     Generated,
     Scored,
     Started,
+    Tuned,
     Won,
     parse,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "Steps",
     "Strategy",
     "Train",
+    "Tuned",
     "View",
     "Won",
     "ask",

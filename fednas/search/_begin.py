@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fednas.data import Shards
 from fednas.errors import BadInput, DataError, OtherNumerics
-from fednas.federation import INITIAL, longest_processing_time, round_robin
+from fednas.federation import FINAL, INITIAL, longest_processing_time, round_robin
 from fednas.models import Architecture, encode, start_architecture
 from fednas.objective import OBJECTIVES
 from fednas.search._entries import Consented, Started
@@ -185,6 +185,8 @@ def _check_batches(search: FederatedSearch, space: Space) -> None:
     sizes = {"training": spec.training.batch_size}
     if spec.model.initial.training is not None:
         sizes["model.initial.training"] = spec.model.initial.training.batch_size
+    if spec.final_training is not None:
+        sizes["finalTraining"] = spec.final_training.batch_size
     for path, size in sizes.items():
         if size < space.min_batch:
             raise BadInput(
@@ -250,7 +252,7 @@ def _started(
             )
             for client in clients(search)
         },
-        phases=(INITIAL, *strategy.phases),
+        phases=(INITIAL, *strategy.phases, *((FINAL,) if search.spec.final_training else ())),
         round_samples=sum(
             TRAIN.samples(params, shard.samples) for shard in shards.clients.values()
         ),

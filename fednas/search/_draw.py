@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-__all__ = ["draw_clients"]
+from fednas.federation import Cohort
+from fednas.seeds import derive_seed
+
+__all__ = ["draw_clients", "draw_cohort"]
 
 
 def draw_clients(clients: Sequence[str], count: int, seed: int) -> tuple[str, ...]:
@@ -15,3 +18,11 @@ def draw_clients(clients: Sequence[str], count: int, seed: int) -> tuple[str, ..
     """
     drawn = random.Random(seed).sample(sorted(clients), min(count, len(clients)))  # noqa: S311
     return tuple(sorted(drawn))
+
+
+def draw_cohort(
+    clients: Sequence[str], count: int, seed: int, phase: str, number: int, attempt: int
+) -> Cohort:
+    """Who trains in a round of a phase that has no groups; others, where there was no quorum."""
+    drawn = derive_seed(seed, "cohort", phase, number, attempt)
+    return Cohort(draw_clients(clients, count, drawn))

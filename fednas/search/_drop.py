@@ -1,48 +1,32 @@
-"""Early dropping: most candidates get no further training after the first phase.
+"""How many candidates are trained at all, and how many go on after a round.
 
-FedNAS, arXiv 2002.06352: the authors' code keeps the best 4 by validation accuracy.
+Early dropping is FedNAS's (arXiv 2002.06352; the authors' code keeps the best 4 after the first
+phase), halving Karnin's and Jamieson's (arXiv 1502.07943).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from fednas.spec import EarlyDrop, Screening
 
-from fednas.search._parts import Ranked
-from fednas.search._strategy import Candidate, Outcome
-
-__all__ = ["top_k"]
+__all__ = ["kept_after", "screened"]
 
 
-def top_k(
-    candidates: Sequence[Candidate], outcomes: Mapping[str, Outcome], keep: int
-) -> tuple[tuple[Ranked, ...], tuple[Candidate, ...]]:
-    """Keep the ``keep`` of highest score; of equals the cheaper, then the earlier layer.
+def screened(screening: Screening, candidates: int) -> int:
+    """How many of the candidates that were just cut are trained."""
+    top = screening.top_k
+    return candidates if top is None else min(top.keep, candidates)
 
-    Returns
-    -------
-    ranking : tuple of Ranked
-        Every candidate with its score, rank and whether it was kept.
-    kept : tuple of Candidate
-        In order of layers; failed candidates are never among them.
+
+def kept_after(drop: EarlyDrop, candidates: int, *, last_of_phase: bool) -> int:
+    """How many of the candidates that trained a round go on.
+
+    Parameters
+    ----------
+    last_of_phase : bool
+        Whether it was the last round of the first phase.
     """
-
-    def rank(candidate: Candidate) -> tuple[bool, float, int, int]:
-        outcome = outcomes[candidate.name]
-        failed = outcome.failed is not None
-        return failed, -outcome.score, candidate.costs["macs"], candidate.index
-
-    order = sorted(candidates, key=rank)
-    kept = {candidate.name for candidate in order[:keep] if not outcomes[candidate.name].failed}
-    ranking = tuple(
-        Ranked(
-            candidate=candidate.name,
-            score=outcomes[candidate.name].score,
-            sums=dict(outcomes[candidate.name].sums),
-            costs=dict(candidate.costs),
-            rank=place,
-            kept=candidate.name in kept,
-            failed=outcomes[candidate.name].failed is not None,
-        )
-        for place, candidate in enumerate(order, 1)
-    )
-    return ranking, tuple(c for c in candidates if c.name in kept)
+    if drop.successive_halving is not None:
+        return (candidates + 1) // 2
+    if drop.top_k is not None and last_of_phase:
+        return min(drop.top_k.keep, candidates)
+    return candidates

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from fednas.errors import Corrupt
 from fednas.federation import RoundId
 from fednas.models import Architecture, Model
-from fednas.search._parts import ClientInfo, Layer, Offered, Ranked, Reason, Totals, Value
+from fednas.search._parts import ClientInfo, Compared, Layer, Offered, Ranked, Reason, Totals, Value
 
 __all__ = [
     "Added",
@@ -29,6 +29,7 @@ __all__ = [
     "OfRound",
     "Scored",
     "Started",
+    "Tuned",
     "Won",
     "parse",
 ]
@@ -286,6 +287,8 @@ class Added(_OfIteration):
         On the test rows where there are some, else on the validation rows.
     validation : dict
         On the validation rows.
+    baseline : Compared or None
+        What it is compared with.
     """
 
     word = "rung"
@@ -296,6 +299,7 @@ class Added(_OfIteration):
     costs: dict[str, int]
     sums: dict[str, float]
     validation: dict[str, float]
+    baseline: Compared | None = None
 
     @property
     def model(self) -> Model:
@@ -304,6 +308,27 @@ class Added(_OfIteration):
 
     def order(self, phases: tuple[str, ...]) -> Order:
         return self.iteration, len(phases), 0, 1
+
+
+class Tuned(OfRound):
+    """A rung was trained on after the search; its best round replaces it.
+
+    Parameters
+    ----------
+    rung : int
+    best : int
+        The round that counts.
+    blobs, sums, validation : dict
+        As of `Added`.
+    """
+
+    word, rank = "tuned", 3
+
+    rung: int
+    best: int
+    blobs: dict[str, str]
+    sums: dict[str, float]
+    validation: dict[str, float]
 
 
 class Ended(Entry):
@@ -332,6 +357,7 @@ _TYPES: dict[str, type[Entry]] = {
         Dropped,
         Won,
         Added,
+        Tuned,
         Ended,
     )
 }

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from fednas.errors import SearchFailed, TrainingDiverged
-from fednas.federation import INITIAL, Cohort, RoundId
+from fednas.federation import INITIAL, RoundId
 from fednas.models import Architecture, Model
-from fednas.search._draw import draw_clients
+from fednas.search._draw import draw_cohort
 from fednas.search._strategy import Compute, Entrant, Evaluate, Outcome, Steps, Train, ask
 from fednas.seeds import derive_seed
 from fednas.spec import Data, InitialTraining
@@ -49,7 +49,7 @@ def from_scratch(
     )
     model = Model(network, made.outputs)
     for number in range(1, training.rounds + 1):
-        cohort = partial(_cohort, clients, training.clients_per_round, seed, number)
+        cohort = partial(draw_cohort, clients, training.clients_per_round, seed, INITIAL, number)
         outcomes = yield from ask(
             Train(
                 RoundId(0, INITIAL, "", number),
@@ -68,8 +68,3 @@ def from_scratch(
             )
         model = outcome.model
     return outcome
-
-
-def _cohort(clients: Sequence[str], count: int, seed: int, number: int, attempt: int) -> Cohort:
-    drawn = derive_seed(seed, "cohort", INITIAL, number, attempt)
-    return Cohort(draw_clients(clients, count, drawn))

@@ -1,12 +1,13 @@
 """What the clients paid, counted from the journal, beside what the naive design would cost.
 
 Naive is: every client trains every candidate for all rounds that were planned, in the iterations
-that are over. The factors are taken in the order partial clients, early drop, rounds, and multiply
-to the whole: between naive and counted lie the cost with one group a round (``partial``) and that
-with early dropping as well (``dropped``). A candidate that failed is compared by the rounds that it
-had, since it saved nobody anything. Backward counts twice the forward pass. The initial training is
-the same in both designs and is listed apart; a client's download of its own shard is not counted,
-since a real client holds its data already.
+that are over. The factors are taken in the order partial clients, screening, early drop, rounds,
+and multiply to the whole: between naive and counted lie the cost with one group a round
+(``partial``), that without the candidates that were never trained (``screened``), and that with
+early dropping as well (``dropped``). A candidate that failed is compared by the rounds that it had,
+since it saved nobody anything. Backward counts twice the forward pass. The initial and the final
+training are the same in both designs and are listed apart; a client's download of its own shard is
+not counted, since a real client holds its data already.
 
 Sums grow with each entry; who of the clients paid what lies in the tables of the rounds, which are
 read only when somebody asks (`Ledger.tally`).
@@ -22,9 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fednas.federation import Updates
+from fednas.federation import FINAL, Updates
 from fednas.search._entries import Closed, Dropped, Generated, Started, Won
 from fednas.search._parts import Offered, Totals
+from fednas.work import TRAIN
 
 __all__ = ["ClientCosts", "Cost", "Ledger"]
 
@@ -53,7 +55,7 @@ class Cost:
 
 
 class ClientCosts:
-    """What each client paid in the search, as columns: int64 arrays over the sorted names."""
+    """What each client paid, in the search and after it: int64 columns over the sorted names."""
 
     def __init__(self, clients: Mapping[str, str]) -> None:
         self.names = sorted(clients)
@@ -108,8 +110,9 @@ class Ledger:
 
     Attributes
     ----------
-    search, initial : Cost
-        All clients together, in the search and in the training of the starting network.
+    search, initial, final : Cost
+        All clients together, in the search, in the training of the starting network and in that
+        of the networks in use.
     iterations, candidates : dict of str to Cost
         The search's cost by iteration (``3``) and candidate (``3/block5``).
     naive_macs : int
@@ -119,14 +122,15 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self.search, self.initial = Cost(), Cost()
+        self.search, self.initial, self.final = Cost(), Cost(), Cost()
         self.iterations: dict[str, Cost] = defaultdict(Cost)
         self.candidates: dict[str, Cost] = defaultdict(Cost)
         self.naive_macs = 0
         self.clients = ClientCosts({})
-        self._partial = self._dropped = 0.0
+        self._partial = self._screened = self._dropped = 0.0
         self._compared = 0
         self._round_samples = 0
+        self._groups = 1
         self._open: _Iteration | None = None
         self._untold: list[str] = []
 
@@ -135,6 +139,7 @@ class Ledger:
     def start(self, entry: Started) -> None:
         """Who there is."""
         self._round_samples = entry.round_samples
+        self._groups = len(entry.groups)
         self.clients = ClientCosts({n: c.device_class for n, c in entry.clients.items()})
 
     def generate(self, entry: Generated) -> None:
@@ -152,6 +157,9 @@ class Ledger:
             self.initial.add(entry.totals)
             return
         self._untold.append(entry.updates)
+        if entry.id.phase == FINAL:
+            self.final.add(entry.totals)
+            return
         self.search.add(entry.totals)
         self.iterations[str(iteration)].add(entry.totals)
         self.candidates[f"{iteration}/{name}"].add(entry.totals)
@@ -175,37 +183,53 @@ class Ledger:
             self._compare(under_way, candidate)
 
     def _compare(self, iteration: _Iteration, candidate: Offered) -> None:
+        planned = sum(iteration.generated.planned.values())
         costs = iteration.rounds.get(candidate.name, [])
-        if not costs:  # it failed before any round closed
+        screened = not costs and candidate.name not in iteration.failed
+        every = len(costs) if candidate.name in iteration.failed else planned
+        if screened:
+            # What nobody trained is compared by what a group of the mean size would have paid.
+            one = self._per_sample(candidate)
+            mean = one * self._round_samples / self._groups
+        elif costs:
+            one, mean = iteration.per_sample[candidate.name], sum(costs) / len(costs)
+        else:  # it failed before any round closed
             return
-        planned = iteration.generated.planned
-        every, mean = sum(planned.values()), sum(costs) / len(costs)
-        had = len(costs)
-        if candidate.name in iteration.failed:
-            every = had
-        elif iteration.kept.get(candidate.name, True):
-            had = every
-        self.naive_macs += iteration.per_sample[candidate.name] * self._round_samples * every
+        self.naive_macs += one * self._round_samples * every
         self._partial += mean * every
-        self._dropped += mean * had
+        if screened:
+            return
+        self._screened += mean * every
+        self._dropped += mean * (every if iteration.kept.get(candidate.name, True) else len(costs))
         self._compared += sum(costs)
+
+    def _per_sample(self, candidate: Offered) -> int:
+        """Forward and backward multiply-accumulates of one sample."""
+        return TRAIN.passes * candidate.costs["macs"]
 
     # -- what it says ----------------------------------------------------------------------------
 
     @property
     def factors(self) -> dict[str, float]:
-        """``partialClients``, ``earlyDrop``, ``rounds`` and their product ``total``.
+        """``partialClients``, ``screening``, ``earlyDrop``, ``rounds`` and their product ``total``.
 
-        Empty until an iteration is over.
+        Empty until an iteration is over in which a client trained.
         """
         if not self._compared:
             return {}
         return {
             "partialClients": self.naive_macs / self._partial,
-            "earlyDrop": self._partial / self._dropped,
+            "screening": self._partial / self._screened,
+            "earlyDrop": self._screened / self._dropped,
             "rounds": self._dropped / self._compared,
             "total": self.naive_macs / self._compared,
         }
+
+    @property
+    def total(self) -> Cost:
+        """Of the search and of the final training."""
+        both = zip(asdict(self.search).values(), asdict(self.final).values(), strict=True)
+        return Cost(*map(sum, both))
 
     def tally(self, read: Callable[[str], bytes]) -> None:
         """Bring `clients` up to date: ``read`` gives the table of a round by its sha256."""
@@ -218,6 +242,7 @@ class Ledger:
         return {
             "search": self.search.to_dict(),
             "initial": self.initial.to_dict(),
+            "final": self.final.to_dict(),
             "clients": _rows(self.clients.of_clients()),
             "deviceClasses": _rows(self.clients.of_classes()),
             "iterations": _rows(self.iterations),

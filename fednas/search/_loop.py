@@ -16,8 +16,10 @@ from fednas.federation import Federation, Gathering, Member, Round, RoundId
 from fednas.models import Model
 from fednas.objective import OBJECTIVES
 from fednas.search._begin import DataRead, Inputs, begin, check_identity
-from fednas.search._entries import Added, Ended, Generated, Scored
+from fednas.search._entries import Ended, Generated, Scored
+from fednas.search._final import train_finally
 from fednas.search._initial import from_scratch, given
+from fednas.search._ladder import Ladder
 from fednas.search._parts import Change, Offered
 from fednas.search._play import Player
 from fednas.search._recorder import Recorder
@@ -34,12 +36,13 @@ from fednas.search._strategy import (
     Problem,
     Steps,
     Train,
+    Tune,
 )
-from fednas.search._view import Recorded, View, rung_file
+from fednas.search._view import Recorded, View
 from fednas.space import costs, resource
 from fednas.spec import FederatedSearch, clients
-from fednas.store import Blobs, Layout, Store, canonical_json
-from fednas.work import DERIVE, Derive, Fleet, TaskDone
+from fednas.store import Blobs, Layout, Store
+from fednas.work import Fleet, TaskDone
 from fednas.work import Train as TrainParams
 
 __all__ = ["Event", "run_search"]
@@ -121,42 +124,54 @@ class _Loop:
     ) -> None:
         """From the start to the entry of the end."""
         spec = self.search.spec
+        gathering = Gathering(
+            fleet,
+            {client.name: client.device_class for client in clients(self.search)},
+            timeout=timeout,
+            on_done=told,
+        )
+        self.start = await begin(
+            self.search,
+            do=gathering.one,
+            told=told,
+            recorder=self.recorder,
+            blobs=self.blobs,
+            tables=Blobs(self.store, self.layout.tables),
+            inputs=inputs,
+            strategy=self.strategy,
+            accept_new_numerics=accept_new_numerics,
+        )
+        shards = self.start.shards
+        self.federation = Federation(
+            gathering,
+            seed=spec.seed,
+            members={
+                name: Member(shard.shard, shard.samples) for name, shard in shards.clients.items()
+            },
+            validation=shards.validation.shard,
+            calibration=shards.calibration.shard,
+            space=self.start.space_digest,
+            refit=spec.refit,
+            quorum=spec.federation.quorum,
+        )
+        self.player = Player(self.federation, self.recorder, self.blobs, self.tables)
+        self.ladder = Ladder(
+            self.search,
+            self.start,
+            resource(spec.target.bound.resource),
+            self.federation,
+            self.recorder,
+            self.store,
+            self.layout,
+        )
+        await self.ladder.put("search.json", self.search.to_dict())
         try:
-            gathering = Gathering(
-                fleet,
-                {client.name: client.device_class for client in clients(self.search)},
-                timeout=timeout,
-                on_done=told,
-            )
-            self.start = await begin(
-                self.search,
-                do=gathering.one,
-                told=told,
-                recorder=self.recorder,
-                blobs=self.blobs,
-                tables=Blobs(self.store, self.layout.tables),
-                inputs=inputs,
-                strategy=self.strategy,
-                accept_new_numerics=accept_new_numerics,
-            )
-            await self._put("search.json", self.search.to_dict())
-            shards = self.start.shards
-            self.federation = Federation(
-                gathering,
-                seed=spec.seed,
-                members={
-                    name: Member(shard.shard, shard.samples)
-                    for name, shard in shards.clients.items()
-                },
-                validation=shards.validation.shard,
-                calibration=shards.calibration.shard,
-                quorum=spec.federation.quorum,
-            )
-            self.player = Player(self.federation, self.recorder, self.blobs, self.tables)
             ending = await self._search()
+            if not ending.failed:
+                await self._train_finally()
         except SearchFailed as failure:
             ending = Ending(failure.reason, str(failure), failed=True)
-        await self._export()
+        await self.ladder.export()
         await self._keep(set())
         await self.recorder.write(
             Ended(
@@ -191,6 +206,28 @@ class _Loop:
             training=lambda network: TrainParams.by(spec.training, spec.data, network),
         )
         return await self._drive(self.strategy.search(problem, outcome))
+
+    async def _train_finally(self) -> None:
+        """Train the rungs that are used, as far as the spec asks for it."""
+        training = self.search.spec.final_training
+        if training is None:
+            return
+        rungs = set(range(len(self.view.ladder)))
+        if training.rungs == "selected":
+            # As the search left them, also when this is resumed.
+            chosen = self.view.selected(self.search, self.view.searched).values()
+            rungs = {rung.rung for rung in chosen if rung is not None}
+        outcomes = await self.ladder.outcomes(sorted(rungs))
+        await self._drive(
+            train_finally(
+                outcomes,
+                training,
+                self.search.spec.data,
+                sorted(self.start.shards.clients),
+                seed=self.search.spec.seed,
+                iteration=len(self.view.ladder),
+            )
+        )
 
     def _check_trained(self, outcome: Outcome) -> None:
         """A start that learnt nothing is refused: its candidates could not be ranked."""
@@ -231,6 +268,9 @@ class _Loop:
                 case AddRung():
                     await self._add(step)
                     answer = None
+                case Tune():
+                    await self.ladder.tune(step)
+                    answer = None
                 case _:
                     raise AssertionError(step)
 
@@ -262,17 +302,9 @@ class _Loop:
         async def cut(name: str, child: Model) -> Outcome:
             id = RoundId(step.iteration, step.phase, name, 0)
             if self.view.get(Scored, id) is None:
-                derived = await self.federation.do(
-                    DERIVE.task(
-                        f"{id.key}/derive",
-                        Derive(parent=step.parent.architecture, child=child.architecture),
-                        inputs={
-                            "weights": step.parent.weights,
-                            "space": self.start.space_digest,
-                        },
-                    )
+                child = await self.federation.derive(
+                    f"{id.key}/derive", step.source, child.architecture
                 )
-                child = child.having(derived.outputs)
             return await self.player.evaluate(id, child)
 
         return await _together(
@@ -304,49 +336,14 @@ class _Loop:
         return await _together({name: self.player.play(round) for name, round in rounds.items()})
 
     async def _add(self, step: AddRung) -> None:
-        """Put a network on the ladder: its weights, and its accuracy on the test rows."""
-        model, iteration = step.outcome.model, step.iteration
-        if iteration >= len(self.view.ladder):
-            sums = step.outcome.sums
-            if self.start.shards.test is not None:
-                _, tested = await self.federation.evaluate(
-                    f"{iteration:04}/test", model, shard=self.start.shards.test.shard
-                )
-                sums = {name: tested.sums[name] for name in sums}
-            weights = await asyncio.to_thread(self.blobs.get, model.weights)
-            await asyncio.to_thread(
-                self.store.put,
-                self.layout.ladder + rung_file(iteration),
-                weights,
-                durable=True,
-            )
-            await self.recorder.write(
-                Added(
-                    iteration=iteration,
-                    candidate=step.candidate,
-                    architecture=model.architecture,
-                    blobs=dict(model.blobs),
-                    costs=costs(self.start.space, model.architecture.widths),
-                    sums=dict(sums),
-                    validation=dict(step.outcome.sums),
-                )
-            )
+        """Put a network on the ladder, and remove what led to it."""
+        await self.ladder.add(step)
+        iteration, start = step.iteration, self.view.added[0]
         if iteration + 1 == len(self.view.ladder):
-            await self._export()
+            await self.ladder.export()
             if iteration and not self.view.has_begun(iteration + 1):
-                await self._keep({*model.blobs.values(), self.start.space_digest})
-
-    # --- what lies beside the journal ------------------------------------------------------------
-
-    async def _export(self) -> None:
-        """The ladder and the ledger as files for people; views of the journal, written anew."""
-        await asyncio.to_thread(self.view.ledger.tally, self.tables.get)
-        await self._put("ladder.json", self.view.ladder_rows)
-        await self._put("ledger.json", self.view.ledger.to_dict())
-
-    async def _put(self, name: str, value: Any) -> None:
-        data = canonical_json(value)
-        await asyncio.to_thread(self.store.put, self.layout.ladder + name, data)
+                kept = {*step.outcome.model.blobs.values(), *start.blobs.values()}
+                await self._keep({*kept, self.start.space_digest})
 
     async def _keep(self, digests: set[str]) -> None:
         """Remove every other blob; nothing is in flight when a rung has been written."""

@@ -7,7 +7,17 @@ from pydantic.alias_generators import to_camel
 
 from fednas.models import Architecture
 
-__all__ = ["Change", "ClientInfo", "Layer", "Offered", "Ranked", "Reason", "Totals", "Value"]
+__all__ = [
+    "Change",
+    "ClientInfo",
+    "Compared",
+    "Layer",
+    "Offered",
+    "Ranked",
+    "Reason",
+    "Totals",
+    "Value",
+]
 
 
 class Value(BaseModel):
@@ -52,6 +62,15 @@ class Offered(Value):
     costs: dict[str, int]
     reached_target: bool
     architecture: Architecture
+
+
+class Compared(Value):
+    """The start thinned alike to a rung's cost, as it is cut; fields as of the rung's entry."""
+
+    architecture: Architecture
+    costs: dict[str, int]
+    sums: dict[str, float]
+    validation: dict[str, float]
 
 
 class Ranked(Value):

@@ -8,12 +8,14 @@ same bits however often the process was killed in between.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 
 from fednas.errors import Corrupt, NotFound
 from fednas.federation import Closing, Failure, Federation, Round, RoundId, Updates
 from fednas.models import Model
+from fednas.objective import Objective
 from fednas.search._entries import Closed, Computed, Scored
 from fednas.search._parts import Reason, Totals
 from fednas.search._recorder import Recorder
@@ -21,7 +23,7 @@ from fednas.search._strategy import Compute, Outcome
 from fednas.store import Blobs
 from fednas.work import TaskResult
 
-__all__ = ["Player"]
+__all__ = ["Player", "outcome_of"]
 
 
 class Player:
@@ -59,7 +61,7 @@ class Player:
         if updates is None:
             assert closed.failure is not None, "there is a reason for no quorum"
             failure = Failure(closed.failure.reason, closed.failure.message)
-            return Outcome(round.model, {}, 0.0, failed=failure)
+            return Outcome(round.model, {}, 0.0, math.inf, failed=failure)
         means = await self._federation.aggregate(round.id, updates)
         outcome = await self.evaluate(round.id, round.model.having(means))
         used = {digest for digests in updates.digests.values() for digest in digests}
@@ -95,8 +97,7 @@ class Player:
         return TaskResult(outputs=computed.outputs, sums=computed.sums)
 
     def _outcome(self, scored: Scored, model: Model) -> Outcome:
-        score = self._view.objective.score(scored.sums)
-        return Outcome(model.having(scored.blobs), scored.sums, score)
+        return outcome_of(self._view.objective, model.having(scored.blobs), scored.sums)
 
     async def _close(self, round: Round) -> tuple[Closed, Updates | None]:
         """Train, and write which updates count."""
@@ -143,6 +144,11 @@ class Player:
         except (Corrupt, NotFound):
             return False
         return True
+
+
+def outcome_of(objective: Objective, model: Model, sums: Mapping[str, float]) -> Outcome:
+    """A network with what was counted of it."""
+    return Outcome(model, sums, objective.score(sums), objective.loss(sums))
 
 
 def _closed(id: RoundId, closing: Closing, digest: str | None) -> Closed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from fednas.federation import FINAL
 from fednas.search._strategies import strategy_of
 from fednas.search._view import View
 from fednas.spec import (
@@ -47,21 +48,23 @@ def status_of(
         target = bound.share_of(view.full) if view.start else bound.share
         factors = view.ledger.factors
         cheaper = f"{factors['total']:.1f}" if factors else None
-        best = max(view.ladder, key=lambda rung: rung.accuracy, default=None)
-        cost = view.ledger.search
+        newest = view.ladder[-1] if view.ladder else None
+        cost = view.ledger.total
         return SearchStatus(
             phase=_phase(view),
             start_time=_time(view.began) if view.start else None,
             iteration=view.iteration,
             rounds=view.rounds_closed,
             candidates=CandidateCounts(
-                active=view.active, dropped=view.fates["dropped"], failed=view.fates["failed"]
+                active=view.active,
+                dropped=view.fates["dropped"] + view.fates["screened"],
+                failed=view.fates["failed"],
             ),
             clients=ClientCounts(available=available, total=total),
             result_uri=result_uri,
-            best=best
+            best=newest
             and BestRung(
-                rung=best.rung, accuracy=f"{best.accuracy:.4f}", share=f"{best.share:.2f}"
+                rung=newest.rung, accuracy=f"{newest.accuracy:.4f}", share=f"{newest.share:.2f}"
             ),
             ladder=tuple(
                 RungStatus(
@@ -100,6 +103,8 @@ def _phase(view: View) -> Phase:
         return "Failed" if view.end.failed else "Complete"
     if not view.entries:
         return "Pending"
+    if view.phase == FINAL:
+        return "FinalTraining"
     return "Searching" if view.iteration else "Initializing"
 
 

@@ -6,12 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from fednas.search._netadapt import NetAdaptSearch
+from fednas.search._random import RandomSearch
 from fednas.search._strategy import Strategy
+from fednas.search._uniform import UniformSearch
 from fednas.spec import FederatedSearch
 
 __all__ = ["STRATEGIES", "strategy_of"]
 
-STRATEGIES: dict[str, Callable[[Any], Strategy]] = {"netAdapt": NetAdaptSearch}
+STRATEGIES: dict[str, Callable[[Any], Strategy]] = {
+    "netAdapt": NetAdaptSearch,
+    "random": RandomSearch,
+    "uniform": UniformSearch,
+}
 
 
 def strategy_of(search: FederatedSearch) -> Strategy:

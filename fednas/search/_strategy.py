@@ -43,6 +43,7 @@ __all__ = [
     "Steps",
     "Strategy",
     "Train",
+    "Tune",
     "ask",
 ]
 
@@ -59,7 +60,7 @@ class Outcome:
         With the batch-norm statistics that it was evaluated with.
     sums : mapping
         What was counted on the validation rows.
-    score : float
+    score, loss : float
         What the objective says of them.
     failed : Failure or None
         Why there is no evaluation: no quorum could be had.
@@ -68,6 +69,7 @@ class Outcome:
     model: Model
     sums: Mapping[str, float]
     score: float
+    loss: float
     failed: Failure | None = None
 
 
@@ -90,7 +92,7 @@ class Candidate:
     costs : mapping of str to int
         By resource, of the whole network.
     reached_target : bool
-        Whether it costs less than the iteration's target.
+        Whether it costs no more than the iteration's target.
     """
 
     name: str
@@ -127,6 +129,11 @@ class Problem:
     seed: int
     training: Callable[[Architecture], Params]
 
+    @property
+    def full(self) -> int:
+        """Cost of the starting network, in the budget's resource."""
+        return self.cost(self.space.start)
+
     def cost(self, architecture: Architecture) -> int:
         """Of a network, in the budget's resource."""
         return self.resource.cost(self.space, architecture.widths)
@@ -146,15 +153,18 @@ class Step(Generic[A]):
 
 @dataclass(frozen=True)
 class Cut(Step[Outcomes]):
-    """Journal the candidates of an iteration; cut each from ``parent`` and evaluate it untrained.
+    """Journal the candidates of an iteration; cut each and evaluate it untrained.
 
-    ``planned`` says how many rounds of each phase a candidate trains that is never dropped nor
-    stopped early: the naive design, against which costs are compared, gives them to all.
+    ``parent`` is the network that they are smaller than, ``source`` that whose weights are cut: the
+    parent, or the start, of which nothing has been lost yet. ``planned`` says how many rounds of
+    each phase a candidate trains that is never dropped nor stopped early: the naive design, against
+    which costs are compared, gives them to all.
     """
 
     iteration: int
     phase: str
     parent: Model
+    source: Model
     target: int
     planned: Mapping[str, int]
     candidates: Sequence[Candidate]
@@ -212,11 +222,22 @@ class Decide(Step[None]):
 class AddRung(Step[None]):
     """A network, with its outcome on the validation rows, goes on the ladder.
 
-    Of all other networks the blobs are then removed: the next iteration goes on from this one.
+    Of all other networks but the start the blobs are then removed: the next iteration goes on from
+    this one.
     """
 
     iteration: int
     candidate: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Tune(Step[None]):
+    """A rung's training after the search is over: ``outcome`` is that of its round ``best``."""
+
+    id: RoundId
+    rung: int
+    best: int
     outcome: Outcome
 
 

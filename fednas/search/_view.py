@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from fednas.errors import Corrupt
-from fednas.federation import INITIAL, RoundId
+from fednas.federation import FINAL, INITIAL, RoundId
 from fednas.models import Architecture
 from fednas.objective import OBJECTIVES, Objective
 from fednas.search._entries import (
@@ -29,6 +29,7 @@ from fednas.search._entries import (
     OfRound,
     Scored,
     Started,
+    Tuned,
     Won,
 )
 from fednas.search._ledger import Ledger
@@ -55,16 +56,35 @@ class Rung:
     ``accuracy`` is the score on the test rows where the data set has some, else on the validation
     rows; ``costs`` what it costs in every resource; ``share`` its cost in the target's
     ``resource`` as a share of the start's; ``sha256`` that of its weight blob.
+    ``searched_accuracy`` is that before the final training, where there was one, and
+    ``baseline_accuracy`` that of the start thinned alike to the same cost, which costs nobody
+    anything.
     """
 
     rung: int
     accuracy: float
     validation_accuracy: float
+    validation_loss: float
     costs: Mapping[str, int]
     resource: str
     share: float
     sha256: str
     architecture: Architecture
+    searched_accuracy: float
+    baseline_accuracy: float | None = None
+    trained: bool = False
+
+    @property
+    def file(self) -> str:
+        """The name of its weights beside the ladder."""
+        return rung_file(self.rung, trained=self.trained)
+
+    @property
+    def advantage(self) -> float | None:
+        """How much better the search has made it than thinning alike."""
+        if self.baseline_accuracy is None:
+            return None
+        return self.searched_accuracy - self.baseline_accuracy
 
     @property
     def macs(self) -> int:
@@ -86,22 +106,29 @@ class Rung:
         return {
             "rung": self.rung,
             "accuracy": self.accuracy,
+            "searchedAccuracy": self.searched_accuracy,
+            "baselineAccuracy": self.baseline_accuracy,
             "validationAccuracy": self.validation_accuracy,
+            "validationLoss": self.validation_loss,
             **self.costs,
             "share": self.share,
             "sha256": self.sha256,
-            "file": rung_file(self.rung),
+            "file": self.file,
             "architecture": self.architecture.model_dump(),
         }
 
 
-def rung_file(rung: int) -> str:
-    """The name of a rung's weights beside the ladder."""
-    return f"rung-{rung:02}.safetensors"
+def rung_file(rung: int, *, trained: bool = False) -> str:
+    """The name of a rung's weights beside the ladder, as searched or trained on."""
+    return f"rung-{rung:02}{'-final' if trained else ''}.safetensors"
 
 
 def select(ladder: Sequence[Rung], budget: Bound) -> Rung | None:
-    """The largest rung within a budget: FLRA's deployment selector (arXiv 2106.11570).
+    """The rung within a budget of the least loss on the validation rows, of equals the smaller.
+
+    FLRA's deployment selector (arXiv 2106.11570). The largest is not always the best, and accuracy
+    on few rows cannot tell neighbours apart. Those that were trained after the search come first:
+    the others look better on these rows than they are, for by them they were chosen.
 
     Parameters
     ----------
@@ -116,7 +143,8 @@ def select(ladder: Sequence[Rung], budget: Bound) -> Rung | None:
     full = ladder[0].costs[name]
     most = budget.share_of(full)
     fitting = [rung for rung in ladder if rung.costs[name] / full <= most]
-    return max(fitting, key=lambda rung: (rung.costs[name], -rung.rung), default=None)
+    fitting = [rung for rung in fitting if rung.trained] or fitting
+    return min(fitting, key=lambda rung: (rung.validation_loss, -rung.rung), default=None)
 
 
 @dataclass
@@ -139,7 +167,11 @@ class View:
     began, latest : float
         Times of the first and of the last entry.
     ladder : list of Rung
-        Each smaller than the one before.
+        Each smaller than the one before; some trained on after the search.
+    searched : list of Rung
+        The same as the search left them.
+    added : list of Added
+        Their entries.
     ledger : Ledger
     iteration : int
         The one under way, or the last.
@@ -156,6 +188,8 @@ class View:
         self.began = self.latest = 0.0
         self.entries: dict[str, Entry] = {}
         self.ladder: list[Rung] = []
+        self.searched: list[Rung] = []
+        self.added: list[Added] = []
         self.ledger = Ledger()
         self.consents: list[Consented] = []
         self.iteration = 0
@@ -188,7 +222,8 @@ class View:
             self._apply(entry, time)
 
     def _apply(self, entry: Entry, time: float) -> None:
-        if isinstance(entry, OfRound):  # an iteration may begin without candidates
+        if isinstance(entry, OfRound) and entry.id.phase != FINAL:
+            # An iteration may begin without candidates.
             self.iteration = max(self.iteration, entry.id.iteration)
         match entry:
             case Started():
@@ -215,6 +250,8 @@ class View:
                 self._win(entry)
             case Added():
                 self._add(entry)
+            case Tuned():
+                self._tune(entry)
             case Ended():
                 self.end = entry
 
@@ -240,51 +277,61 @@ class View:
         generated = self._open.generated
         if generated is None or generated.iteration != entry.id.iteration:
             raise Corrupt(f"journal: {entry.key} is there, but no candidates of that iteration")
-        offered = {candidate.name: candidate for candidate in generated.candidates}
+        fate = "dropped" if entry.id.number else "screened"
         for ranked in entry.ranking:
-            if ranked.candidate not in offered:
-                raise Corrupt(f"journal: {entry.key} names an unknown {ranked.candidate}")
-            fate = "failed" if ranked.failed else "kept" if ranked.kept else "dropped"
-            row = self._open.rows.get(ranked.candidate)
-            if row is None:
-                changes = offered[ranked.candidate].changes
-                row = {
-                    "iteration": generated.iteration,
-                    "layer": "+".join(changes),
-                    "candidate": ranked.candidate,
-                    "widthBefore": _one([change.before for change in changes.values()]),
-                    "widthAfter": _one([change.after for change in changes.values()]),
-                }
-                self._open.rows[ranked.candidate] = row
-                self._decisions.append(row)
-            else:
-                self._fates[row["outcome"]] -= 1
-            self._fates[fate] += 1
-            row |= {
-                "accuracy": ranked.score,
-                "accuracyAtDrop": ranked.score,
-                "macs": ranked.costs["macs"],
-                "cost": ranked.costs[self.target.resource],
-                "rank": ranked.rank,
-                "finalRank": None,
-                "kept": ranked.kept,
-                "outcome": fate,
-            }
+            row = self._row(generated, ranked)
+            row |= {"rank": ranked.rank, "kept": ranked.kept}
+            self._settle(row, "failed" if ranked.failed else "kept" if ranked.kept else fate)
         self.ledger.drop(entry)
 
     def _win(self, entry: Won) -> None:
-        final: Mapping[str, Ranked] = {row.candidate: row for row in entry.ranking}
-        for name, row in self._open.rows.items():
-            if row["kept"]:
-                ranked = final.get(name)
-                fate = "winner" if name == entry.winner else "kept" if ranked else "failed"
-                self._fates[row["outcome"]] -= 1
-                self._fates[fate] += 1
-                row["outcome"] = fate
-                if ranked is not None:
-                    row |= {"accuracy": ranked.score, "finalRank": ranked.rank}
+        generated = self._open.generated
+        if generated is not None:
+            for ranked in entry.ranking:
+                row = self._row(generated, ranked)
+                row |= {"finalRank": ranked.rank}
+                won = ranked.candidate == entry.winner
+                self._settle(row, "winner" if won else "failed" if ranked.failed else "kept")
         self._open.generated = None
         self.ledger.win(entry)
+
+    def _row(self, generated: Generated, ranked: Ranked) -> dict[str, Any]:
+        """The row of a candidate, its accuracy brought up to date."""
+        row = self._open.rows.get(ranked.candidate)
+        if row is None:
+            offered = {candidate.name: candidate for candidate in generated.candidates}
+            if ranked.candidate not in offered:
+                raise Corrupt(
+                    f"journal: a choice of iteration {generated.iteration} names an unknown "
+                    f"{ranked.candidate}"
+                )
+            changes = list(offered[ranked.candidate].changes.items())
+            layer, change = changes[0] if len(changes) == 1 else (ranked.candidate, None)
+            row = {
+                "iteration": generated.iteration,
+                "layer": layer,
+                "candidate": ranked.candidate,
+                "widthBefore": change.before if change else None,
+                "widthAfter": change.after if change else None,
+                "accuracy": ranked.score,
+                "loss": None,
+                "macs": ranked.costs["macs"],
+                "cost": ranked.costs[self.target.resource],
+                "rank": None,
+                "finalRank": None,
+                "kept": not ranked.failed,
+                "outcome": "",
+            }
+            self._open.rows[ranked.candidate] = row
+            self._decisions.append(row)
+        if not ranked.failed:
+            row |= {"accuracy": ranked.score, "loss": self.objective.loss(ranked.sums)}
+        return row
+
+    def _settle(self, row: dict[str, Any], fate: str) -> None:
+        self._fates[row["outcome"]] -= 1
+        self._fates[fate] += 1
+        row["outcome"] = fate
 
     def _add(self, entry: Added) -> None:
         if self.start is None or entry.iteration != len(self.ladder):
@@ -292,18 +339,34 @@ class View:
                 f"journal: a rung is missing; has {[r.rung for r in self.ladder]}, and "
                 f"{entry.iteration} next"
             )
-        score = self.objective.score
-        self.ladder.append(
-            Rung(
-                rung=entry.iteration,
-                accuracy=score(entry.sums),
-                validation_accuracy=score(entry.validation),
-                costs=entry.costs,
-                resource=self.target.resource,
-                share=entry.costs[self.target.resource] / self.full,
-                sha256=entry.blobs["weights"],
-                architecture=entry.architecture,
-            )
+        score, baseline = self.objective.score, entry.baseline
+        rung = Rung(
+            rung=entry.iteration,
+            accuracy=score(entry.sums),
+            validation_accuracy=score(entry.validation),
+            validation_loss=self.objective.loss(entry.validation),
+            costs=entry.costs,
+            resource=self.target.resource,
+            share=entry.costs[self.target.resource] / self.full,
+            sha256=entry.blobs["weights"],
+            architecture=entry.architecture,
+            searched_accuracy=score(entry.sums),
+            baseline_accuracy=score(baseline.sums) if baseline else None,
+        )
+        self.added.append(entry)
+        self.searched.append(rung)
+        self.ladder.append(rung)
+
+    def _tune(self, entry: Tuned) -> None:
+        if entry.rung >= len(self.ladder):
+            raise Corrupt(f"journal: {entry.key} is there, but no rung {entry.rung}")
+        self.ladder[entry.rung] = replace(
+            self.searched[entry.rung],
+            accuracy=self.objective.score(entry.sums),
+            validation_accuracy=self.objective.score(entry.validation),
+            validation_loss=self.objective.loss(entry.validation),
+            sha256=entry.blobs["weights"],
+            trained=True,
         )
 
     # -- what it says ----------------------------------------------------------------------------
@@ -315,7 +378,7 @@ class View:
 
     def has_begun(self, iteration: int) -> bool:
         """Whether anything of an iteration was recorded: candidates, a round, a computation."""
-        return self.iteration >= iteration
+        return self.iteration >= iteration or self.phase == FINAL
 
     @property
     def objective(self) -> Objective:
@@ -351,9 +414,10 @@ class View:
     def decisions(self) -> list[dict[str, Any]]:
         """Every candidate's fate with its evidence, one row each.
 
-        ``accuracy`` is the best so far on the validation rows; ``cost`` is in the target's
-        resource; ``rank`` that of the early drop;
-        ``outcome`` is ``winner``, ``kept``, ``dropped`` or ``failed``.
+        ``accuracy`` and ``loss`` are those of its best round so far, on the validation rows;
+        ``cost`` is in the target's resource; ``rank`` is that of the last drop and ``finalRank``
+        that of the end; ``outcome`` is ``winner``, ``kept``, ``screened`` (never trained),
+        ``dropped`` or ``failed``.
         """
         return [dict(row) for row in self._decisions]
 
@@ -377,15 +441,13 @@ class View:
             return len(self._open.generated.candidates)
         return sum(row["kept"] for row in rows.values())
 
-    def selected(self, search: FederatedSearch) -> dict[str, Rung | None]:
-        """Device class -> the largest rung within its budget (unset: the search's target)."""
+    def selected(
+        self, search: FederatedSearch, ladder: Sequence[Rung] | None = None
+    ) -> dict[str, Rung | None]:
+        """Device class -> the best rung within its budget (unset: the search's target)."""
         target = search.spec.target.bound
+        ladder = self.ladder if ladder is None else ladder
         return {
-            device.name: select(self.ladder, device.bound or target)
+            device.name: select(ladder, device.bound or target)
             for device in search.spec.device_classes
         }
-
-
-def _one(widths: list[int]) -> int | str:
-    """The width of a candidate that changes one group; else those of all."""
-    return widths[0] if len(widths) == 1 else "+".join(map(str, widths))

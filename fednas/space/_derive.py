@@ -16,7 +16,7 @@ from fednas.errors import DataError
 from fednas.models import Architecture
 from fednas.space._space import Group, Space
 
-__all__ = ["cut", "derive", "strongest"]
+__all__ = ["cut", "cut_filters", "derive", "strongest"]
 
 Array = npt.NDArray[np.floating]
 
@@ -50,6 +50,13 @@ def derive(
     DataError
         The vector is not the parent's.
     """
+    return cut_filters(space, parent, vector, child)[0]
+
+
+def cut_filters(
+    space: Space, parent: Architecture, vector: npt.NDArray[np.float32], child: Architecture
+) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[np.intp]]]:
+    """The child's weights, and which filters are left of each group that was cut; see `derive`."""
     for arch in (parent, child):
         if (arch.family, arch.args) != (space.start.family, space.start.args):
             raise ValueError(f"{arch.key()} is not in the space of {space.start.key()}")
@@ -66,7 +73,8 @@ def derive(
             kept.append((group, strongest(tensors, group, before, after)))
     for group, indices in kept:
         tensors = cut(tensors, group, indices)
-    return np.concatenate([np.ascontiguousarray(t).reshape(-1) for t in tensors.values()])
+    cut_vector = np.concatenate([np.ascontiguousarray(t).reshape(-1) for t in tensors.values()])
+    return cut_vector, {group.name: indices for group, indices in kept}
 
 
 def strongest(

@@ -93,6 +93,8 @@ def find_operations(
         module.eval()(image)
     found = []
     for heard in listener.heard:
+        if heard.weight not in names:  # no layer's own: the count of MACs will tell of it
+            continue
         name, layer = names[heard.weight]
         kind = "depthwise" if heard.depthwise else "conv"
         outputs = extent(f"{name}.weight", 0)

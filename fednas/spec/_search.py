@@ -23,7 +23,7 @@ from fednas.spec._fleet import (
 )
 from fednas.spec._network import Network
 from fednas.spec._strategy import DEFAULT_STRATEGY, Strategy
-from fednas.spec._training import Training
+from fednas.spec._training import FinalTraining, Training
 
 __all__ = ["API_VERSION", "KIND", "Client", "FederatedSearch", "Metadata", "SearchSpec", "clients"]
 
@@ -63,6 +63,10 @@ def _rounds_fit(spec: SearchSpec) -> bool:
     return training is None or training.clients_per_round <= _total(spec)
 
 
+def _final_rounds_fit(spec: SearchSpec) -> bool:
+    return spec.final_training is None or spec.final_training.clients_per_round <= _total(spec)
+
+
 def _target_is_measured(spec: SearchSpec) -> bool:
     latency = spec.target.latency
     return latency is None or any(
@@ -85,6 +89,12 @@ _RULES = (
         f" || self.model.initial.training.clientsPerRound <= {_TOTAL}",
         _AT_MOST_CLIENTS,
         "model.initial.training.clientsPerRound",
+    ),
+    Rule(
+        _final_rounds_fit,
+        f"!has(self.finalTraining) || self.finalTraining.clientsPerRound <= {_TOTAL}",
+        _AT_MOST_CLIENTS,
+        "finalTraining.clientsPerRound",
     ),
     Rule(
         _target_is_measured,
@@ -113,8 +123,22 @@ class SearchSpec(Model):
     )
     target: Target = Field(description="The budget: the search ends when a network meets it.")
     strategy: Strategy = Field(DEFAULT_STRATEGY, description="How the search goes. Exactly one.")
+    refit: bool = Field(
+        True,
+        strict=True,
+        description="After a cut, the layers that read what was cut are fitted by least squares to "
+        "give what they gave before, on a part of the validation images; it needs no client.",
+    )
+    baseline: Literal["uniform", "none"] = Field(
+        "uniform",
+        description="What each rung is compared with: uniform, the start thinned alike in every "
+        "layer to as much of the target's resource, cut and evaluated without any client; or none.",
+    )
     training: Training = Field(
         Training(), description="The short-term training of a candidate on one client."
+    )
+    final_training: FinalTraining | None = Field(
+        None, description="The training of the networks that are used. Unset: none."
     )
     device_classes: tuple[DeviceClass, ...] = Field(
         min_length=1,

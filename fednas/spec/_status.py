@@ -28,7 +28,9 @@ __all__ = [
 
 _MAX = 2**53 - 1
 
-Phase = Literal["Pending", "Initializing", "Searching", "Complete", "Failed", "Suspended"]
+Phase = Literal[
+    "Pending", "Initializing", "Searching", "FinalTraining", "Complete", "Failed", "Suspended"
+]
 _Count = Annotated[Int, Field(ge=0, le=_MAX)]
 _Short = Annotated[Text, Field(max_length=32)]
 _Sha256 = Annotated[Text, Field(max_length=64, pattern="^[0-9a-f]{64}$")]
@@ -39,7 +41,7 @@ class CandidateCounts(Model):
     """Candidates of the search so far."""
 
     active: _Count = Field(0, description="Candidates in training now.")
-    dropped: _Count = Field(0, description="Candidates dropped early.")
+    dropped: _Count = Field(0, description="Candidates dropped early, or never trained.")
     failed: _Count = Field(0, description="Candidates whose rounds missed their quorum.")
 
 
@@ -58,7 +60,7 @@ class PodCounts(Model):
 
 
 class BestRung(Model):
-    """The most accurate network of the ladder, the start included."""
+    """The newest network of the ladder."""
 
     rung: _Count = Field(description="Its rung.")
     accuracy: _Short = Field(description="Its accuracy, 0 to 1.")
@@ -82,7 +84,9 @@ class SelectedRung(Model):
     """The network for one device class."""
 
     device_class: _Short = Field(description="Name of the class.")
-    rung: _Count = Field(description="The largest rung within the class's budget.")
+    rung: _Count = Field(
+        description="The rung within its budget that does best on the validation samples."
+    )
 
 
 class CostStatus(Model):
@@ -162,7 +166,7 @@ class SearchStatus(Model):
         None, alias="resultURI", max_length=1024, description="Where the ladder lies."
     )
     best: BestRung | None = Field(
-        None, description="The most accurate network of the ladder, the start included."
+        None, description="The newest network of the ladder: the smallest so far."
     )
     ladder: tuple[RungStatus, ...] | None = Field(
         None, max_length=32, description="The last 32 networks of the ladder."

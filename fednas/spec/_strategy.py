@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
-from fednas.spec._base import Int, Model, Number, OneOf
+from fednas.spec._base import Int, Model, Number, OneOf, Rule
 
 __all__ = [
     "DEFAULT_STRATEGY",
+    "AdaptiveRounds",
+    "Choosing",
     "ConstantRounds",
     "EarlyDrop",
+    "GrowingRounds",
+    "KeepAll",
     "NetAdapt",
+    "Order",
+    "Random",
     "Rounds",
+    "Screening",
+    "Shrinking",
     "Strategy",
     "StrategySettings",
+    "SuccessiveHalving",
     "TopK",
+    "Uniform",
 ]
 
 
@@ -22,10 +34,45 @@ class ConstantRounds(Model):
     """The same number of rounds in every iteration."""
 
     pre: Int = Field(
-        1, ge=1, le=1000, description="Rounds of every candidate before the early drop."
+        0, ge=0, le=1000, description="Rounds of every screened candidate before the early drop."
     )
     post: Int = Field(
-        1, ge=0, le=1000, description="Further rounds of the candidates that survive it."
+        0, ge=0, le=1000, description="Further rounds of the candidates that survive it."
+    )
+
+
+class GrowingRounds(Model):
+    """More rounds the smaller the network: what is left becomes harder to choose from."""
+
+    rules = (
+        Rule(
+            lambda model: model.post_min <= model.post_max,
+            "self.postMin <= self.postMax",
+            "must be at most postMax",
+            "postMin",
+        ),
+    )
+
+    pre: Int = Field(
+        1, ge=0, le=1000, description="Rounds of every screened candidate before the early drop."
+    )
+    post_min: Int = Field(
+        0, ge=0, le=1000, description="Rounds after it, at the size of the start."
+    )
+    post_max: Int = Field(
+        4, ge=0, le=1000, description="Rounds after it, at the target; in between in proportion."
+    )
+
+
+class AdaptiveRounds(Model):
+    """As many rounds as it takes until the leader stays the same."""
+
+    pre: Int = Field(
+        1, ge=0, le=1000, description="Rounds of every screened candidate before the early drop."
+    )
+    post_max: Int = Field(4, ge=0, le=1000, description="Rounds after it, at most.")
+    patience: Int = Field(
+        2, ge=1, le=1000, description="Rounds in a row with the same leader that end it."
     )
 
 
@@ -35,18 +82,48 @@ class Rounds(OneOf):
     constant: ConstantRounds | None = Field(
         None, description="The same number of rounds in every iteration."
     )
+    growing: GrowingRounds | None = Field(
+        None, description="More rounds the smaller the network has become."
+    )
+    adaptive: AdaptiveRounds | None = Field(
+        None, description="Rounds until the leader stays the same."
+    )
 
 
 class TopK(Model):
     """The best k candidates survive."""
 
-    keep: Int = Field(4, ge=1, le=1000, description="Candidates that survive the early drop.")
+    keep: Int = Field(4, ge=1, le=1000, description="Candidates that survive.")
+
+
+class SuccessiveHalving(Model):
+    """After every round the better half survives (arXiv 1502.07943)."""
+
+
+class KeepAll(Model):
+    """Every candidate survives."""
+
+
+class Screening(OneOf):
+    """Which candidates are trained at all."""
+
+    top_k: TopK | None = Field(
+        None, description="The best k, as they are just cut, of those that met the target."
+    )
+    none: KeepAll | None = Field(None, description="Every candidate.")
 
 
 class EarlyDrop(OneOf):
     """Which candidates survive the first rounds."""
 
-    top_k: TopK | None = Field(None, description="The best k by validation accuracy survive.")
+    top_k: TopK | None = Field(None, description="The best k survive the first phase.")
+    successive_halving: SuccessiveHalving | None = Field(
+        None, description="The better half survives each round."
+    )
+    none: KeepAll | None = Field(None, description="Every candidate trains all rounds.")
+
+
+Order = Literal["loss", "accuracy", "lossPerResource", "accuracyPerResource"]
 
 
 class StrategySettings(Model):
@@ -61,32 +138,25 @@ class StrategySettings(Model):
         return []
 
 
-class NetAdapt(StrategySettings):
-    """Federated NetAdapt (arXiv 2002.06352, 1804.03230).
+class Shrinking(StrategySettings):
+    """A strategy that makes the network smaller by a step an iteration.
 
-    Every iteration shrinks one group of layers until the whole network has
-    ``firstStep * stepDecay^(t-1)`` of the start's resource less.
+    The target of iteration ``t`` is ``firstStep * stepDecay^(t-1)`` of the start's resource below
+    what the network has come to, and never below the search's own target.
     """
 
     max_iterations: Int = Field(
-        20, ge=1, le=1000, description="Iterations after which the search ends, target or not."
+        100, ge=1, le=1000, description="Iterations after which the search ends, target or not."
     )
     first_step: Number = Field(
-        0.05,
+        0.025,
         gt=0,
         le=0.5,
         description="Share of the start's cost in the target's resource that the first iteration "
         "removes.",
     )
     step_decay: Number = Field(
-        0.98, gt=0, le=1, description="Factor from one iteration's step to the next."
-    )
-    filter_step: Int | None = Field(
-        None,
-        ge=1,
-        le=256,
-        description="Widths are tried in multiples of this. Unset: 8 where the smallest layer "
-        "has at least 64 filters, else 4.",
+        1.0, gt=0, le=1, description="Factor from one iteration's step to the next."
     )
     client_groups: Int | None = Field(
         None,
@@ -97,11 +167,8 @@ class NetAdapt(StrategySettings):
     )
     rounds: Rounds = Field(
         Rounds(constant=ConstantRounds()),
-        description="How many rounds candidates train. Exactly one.",
-    )
-    early_drop: EarlyDrop = Field(
-        EarlyDrop(top_k=TopK()),
-        description="Which candidates survive the first rounds. Exactly one.",
+        description="How many rounds candidates train; with none the search costs the clients "
+        "nothing. Exactly one.",
     )
 
     def reach(self) -> float:
@@ -130,10 +197,60 @@ class NetAdapt(StrategySettings):
         return "a larger stepDecay would do"
 
 
+class Choosing(Shrinking):
+    """A strategy that makes several candidates an iteration and chooses."""
+
+    order: Order = Field(
+        "loss",
+        description="Which candidate is the better, for screening, early drop and winner alike: "
+        "loss or accuracy on the validation samples, or what of it is lost per resource saved. "
+        "Those that met the iteration's target come first.",
+    )
+    screening: Screening = Field(
+        Screening(top_k=TopK(keep=8)),
+        description="Which candidates are trained at all, if any. Exactly one.",
+    )
+    early_drop: EarlyDrop = Field(
+        EarlyDrop(top_k=TopK()),
+        description="Which candidates survive the first rounds. Exactly one.",
+    )
+    pairing: Literal["apart", "together"] = Field(
+        "apart",
+        description="Who trains whom in a round: apart, each candidate on a group of its own; "
+        "together, all on the same group, in turn, so that clients do not decide between them.",
+    )
+
+
+class NetAdapt(Choosing):
+    """Federated NetAdapt (arXiv 2002.06352, 1804.03230).
+
+    Each candidate of an iteration shrinks one group of layers until the whole network meets the
+    iteration's target.
+    """
+
+    filter_step: Int = Field(1, ge=1, le=256, description="Widths are tried in multiples of this.")
+
+
+class Random(Choosing):
+    """Random search: each candidate of an iteration shrinks every group by chance."""
+
+    candidates: Int = Field(8, ge=1, le=100, description="Candidates of an iteration.")
+
+
+class Uniform(Shrinking):
+    """No search: every group is thinned alike. What a search has to beat."""
+
+
 class Strategy(OneOf):
     """How the search goes."""
 
-    net_adapt: NetAdapt | None = Field(None, description="Federated NetAdapt with early drop.")
+    net_adapt: NetAdapt | None = Field(
+        None, description="Federated NetAdapt: candidates of one group of layers each."
+    )
+    random: Random | None = Field(None, description="Candidates of random widths.")
+    uniform: Uniform | None = Field(
+        None, description="Every group of layers thinned alike: no search."
+    )
 
     def warnings(self, share: float) -> list[str]:
         """What is allowed but hardly meant, each line with the name of the strategy first."""

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from fednas.spec._base import Int, Model, Number, OneOf
 
-__all__ = ["InitialOptimizer", "InitialSgd", "InitialTraining", "Optimizer", "Sgd", "Training"]
+__all__ = [
+    "FinalTraining",
+    "InitialOptimizer",
+    "InitialSgd",
+    "InitialTraining",
+    "Optimizer",
+    "Sgd",
+    "Training",
+]
 
 
 class Sgd(Model):
@@ -38,7 +48,7 @@ class InitialOptimizer(OneOf):
 
 
 class Training(Model):
-    """The short-term training of a candidate on one client, once per round."""
+    """The training of a network on one client, once per round."""
 
     epochs: Number = Field(
         1.0,
@@ -78,4 +88,20 @@ class InitialTraining(Model):
     optimizer: InitialOptimizer = Field(
         InitialOptimizer(sgd=InitialSgd()),
         description="How weights follow gradients. Exactly one.",
+    )
+
+
+class FinalTraining(Training):
+    """FedAvg of the networks that are used, after the search."""
+
+    rungs: Literal["selected", "all"] = Field(
+        "selected",
+        description="Which rungs of the ladder: those selected for a device class, or all.",
+    )
+    rounds: Int = Field(20, ge=1, le=10000, description="Rounds of FedAvg for each of them.")
+    clients_per_round: Int = Field(
+        10,
+        ge=1,
+        le=10000,
+        description="Clients drawn for each round; at most the number of all clients.",
     )

@@ -17,6 +17,7 @@ __all__ = ["figure"]
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey.
 _LADDER, _BUDGET, _DROPPED, _SURVIVOR = "#0072B2", "#D55E00", "#8C8C8C", "#56B4E9"
+_BASELINE = "#009E73"
 _STYLE: Any = {
     "font.size": 9,
     "axes.spines.right": False,
@@ -54,6 +55,7 @@ def figure(view: View, search: FederatedSearch, *, format: Literal["png", "svg"]
         unit, name = resource(view.target.resource).unit(view.full)
         _frame(axes, view, search, unit, name)
         _draw_candidates(axes, view, unit)
+        _draw_baseline(axes, view, unit)
         _draw_ladder(axes, view, unit)
         _draw_budgets(axes, view, search, unit)
         axes.set_title(_title(view, search), loc="left", pad=10)
@@ -97,7 +99,12 @@ def _frame(axes: Axes, view: View, search: FederatedSearch, unit: float, name: s
 
 def _heights(view: View) -> tuple[float, float]:
     """Limits of accuracy in per cent: the ladder in the upper part, room for most candidates."""
-    ladder = [100 * a for rung in view.ladder for a in (rung.accuracy, rung.validation_accuracy)]
+    ladder = [
+        100 * accuracy
+        for rung in view.ladder
+        for accuracy in (rung.accuracy, rung.validation_accuracy, rung.baseline_accuracy)
+        if accuracy is not None
+    ]
     others = [100 * row["accuracy"] for row in view.decisions]
     top, bottom = max([*ladder, *others]), min(ladder)
     room = max(2.0, top - bottom)
@@ -111,7 +118,7 @@ def _draw_candidates(axes: Axes, view: View, unit: float) -> None:
     low, high = axes.get_ylim()
     edge = low + 0.02 * (high - low)
     kinds: tuple[tuple[set[str], str, float, str], ...] = (
-        ({"dropped", "failed"}, _DROPPED, 0.45, "dropped candidates"),
+        ({"screened", "dropped", "failed"}, _DROPPED, 0.45, "dropped candidates"),
         ({"kept"}, _SURVIVOR, 0.8, "kept candidates that lost"),
     )
     for outcomes, colour, alpha, label in kinds:
@@ -133,13 +140,42 @@ def _draw_candidates(axes: Axes, view: View, unit: float) -> None:
             )
 
 
+def _draw_baseline(axes: Axes, view: View, unit: float) -> None:
+    """A thin line: the start thinned alike, which costs nothing."""
+    first = view.ladder[0]
+    points = [(first.cost, first.searched_accuracy)]
+    for rung, added in zip(view.ladder, view.added, strict=True):
+        if added.baseline is not None and rung.baseline_accuracy is not None:
+            points.append((added.baseline.costs[rung.resource], rung.baseline_accuracy))
+    if len(points) > 1:
+        axes.plot(
+            [cost / unit for cost, _ in points],
+            [100 * accuracy for _, accuracy in points],
+            color=_BASELINE,
+            linewidth=0.9,
+            label="thinned alike, no search",
+            zorder=3,
+        )
+
+
 def _draw_ladder(axes: Axes, view: View, unit: float) -> None:
     assert view.start is not None
     costs = [rung.cost / unit for rung in view.ladder]
     tested = "test" if view.start.tested else "validation"
+    trained = [rung for rung in view.ladder if rung.trained]
+    if trained:
+        axes.scatter(
+            [rung.cost / unit for rung in trained],
+            [100 * rung.accuracy for rung in trained],
+            color=_LADDER,
+            marker="^",
+            s=34,
+            label=f"after final training ({tested})",
+            zorder=5,
+        )
     axes.plot(
         costs,
-        [100 * rung.accuracy for rung in view.ladder],
+        [100 * rung.searched_accuracy for rung in view.ladder],
         color=_LADDER,
         linewidth=1.6,
         marker="o",
@@ -150,7 +186,7 @@ def _draw_ladder(axes: Axes, view: View, unit: float) -> None:
     if tested == "test":
         axes.plot(
             costs,
-            [100 * rung.validation_accuracy for rung in view.ladder],
+            [100 * rung.validation_accuracy for rung in view.searched],
             color=_LADDER,
             alpha=0.45,
             linewidth=0.9,
@@ -158,7 +194,9 @@ def _draw_ladder(axes: Axes, view: View, unit: float) -> None:
             label="ladder (validation)",
             zorder=3,
         )
-    axes.annotate("start", (costs[0], 100 * view.ladder[0].accuracy), **_beside(-6, 7, "right"))
+    axes.annotate(
+        "start", (costs[0], 100 * view.ladder[0].searched_accuracy), **_beside(-6, 7, "right")
+    )
 
 
 def _draw_budgets(axes: Axes, view: View, search: FederatedSearch, unit: float) -> None:

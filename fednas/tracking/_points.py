@@ -1,48 +1,37 @@
-"""The metrics of a search, as a fold over its journal.
+"""The metrics of a search, as a fold over its journal: few, and those that compare searches first.
 
-There are two clocks. Metrics over *rounds* have as their step the global round: how many rounds of
-training the search has seen, candidates in parallel counting once. Metrics over the *ladder* have
-the rung as their step. A metric has one value per step, and its time is that of the entry it
-comes from, so exporting twice gives the same points.
+What belongs to one layer or one candidate is in the tables (`decisions.json`, `rounds.json`), for a
+chart of each would hide the others. MLflow draws a metric over its steps, so the same accuracy is
+told over three clocks, and metrics without a slash come first in its page.
 
-``<layer>`` is the group of layers that a candidate changes, or the candidate's name where it
-changes several or is not the only one to change that one.
+===================================  ======  =====================================================
+``accuracy``                         rung    of each network of the ladder
+``accuracy_thinned_alike``           rung    of the start thinned alike to the same cost
+``accuracy_by_macs``                 MACs    of each network, over what it costs a device
+``accuracy_by_macs_thinned_alike``   MACs    the same of the start thinned alike
+``accuracy_by_client_mmacs``         MMACs   over what the mean client has paid until then
+``rung/macs``, ``rung/share`` ...    rung    also ``params``, ``validation_accuracy`` and ``_loss``
+``rung/accuracy_trained``            rung    after the final training
+``cost/...``                         rung    what the clients have paid up to it, all together
+``round/accuracy_best``              round   over the candidates of this round; also ``_mean``
+``round/candidates``                 round   how many trained in it
+``round/clients``                    round   updates that counted; also ``_missing``
+``round/loss``                       round   mean loss of the clients' training, by samples; so any
+                                             other metric that they report
+===================================  ======  =====================================================
 
-==============================  =====  =========================================================
-``candidate/<layer>``           round  accuracy of the candidate that shrinks this layer
-``untrained/<layer>``           round  the same when just cut, before its first round
-``round/accuracy_best``         round  over the candidates of this round; also ``_mean``
-``round/candidates``            round  how many trained in it
-``round/clients``               round  updates that counted; also ``_missing``
-``round/loss``                  round  mean loss of the clients' training, weighted by samples;
-                                       so any other metric that they report
-``kept/<layer>``                rung   1 where the first drop kept the candidate, else 0
-``width/<layer>``               rung   filters left
-``accuracy``                    rung   of the rung; also ``validation_accuracy``
-``share``                       rung   of the start's cost in what the target counts
-``macs``, ``params``, ...       rung   of the rung, every cost by its resource
-``cost/...``                    rung   what the clients have paid up to it, all together
-==============================  =====  =========================================================
+A round is a round of training of the whole search: candidates in parallel count once. A metric has
+one value per step, and its time is that of the entry it comes from, so exporting twice gives the
+same points.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fednas.models import Architecture
-from fednas.search import (
-    Added,
-    Closed,
-    Dropped,
-    Entry,
-    Generated,
-    Recorded,
-    Scored,
-    Started,
-    View,
-)
+from fednas.search import Added, Closed, Entry, Recorded, Scored, Tuned, View
 
 __all__ = ["Point", "Points"]
 
@@ -77,8 +66,7 @@ class Points:
         self._place: Place | None = None
         self._round: _Round | None = None
         self._rounds = 0
-        self._layers: dict[str, str] = {}
-        self._told: set[str] = set()
+        self._paid = -1
 
     def apply(self, recorded: Recorded, view: View) -> list[Point]:
         """The points that an entry gives.
@@ -94,13 +82,13 @@ class Points:
         match entry:
             case Closed() | Scored():
                 self._enter(entry.order(view.phases)[:3])
-                found += self._of_round(entry, time, view)
-            case Generated():
-                self._layers, self._told = _labels(entry), set()
-            case Dropped():
-                found += self._of_drop(entry, time)
+                self._of_round(entry, time, view)
             case Added():
                 found += _of_rung(time, view)
+                found += self._of_cost(time, view)
+            case Tuned():
+                rung = view.ladder[entry.rung]
+                found.append(Point("rung/accuracy_trained", rung.accuracy, rung.rung, time))
         return found
 
     def _is_over(self, entry: Entry, phases: tuple[str, ...]) -> bool:
@@ -126,36 +114,22 @@ class Points:
         whole, self._round, self._place = self._round, None, None
         return [] if whole is None else list(_of_all(whole))
 
-    def _of_round(self, entry: Closed | Scored, time: float, view: View) -> Iterator[Point]:
-        if self._round is not None and isinstance(entry, Closed):
-            self._round.closed.append(entry)
-        if isinstance(entry, Closed):
+    def _of_round(self, entry: Closed | Scored, time: float, view: View) -> None:
+        if self._round is None:
             return
-        score = view.objective.score(entry.sums)
-        if self._round is not None:
-            self._round.scores.append(score)
+        if isinstance(entry, Closed):
+            self._round.closed.append(entry)
+        else:
+            self._round.scores.append(view.objective.score(entry.sums))
             self._round.time = max(self._round.time, time)
-        if entry.id.iteration and entry.id.subject:  # one network alone is told by round/...
-            name = "candidate" if entry.id.number else "untrained"
-            layer = self._layers.get(entry.id.subject, entry.id.subject)
-            yield Point(f"{name}/{layer}", score, self._rounds, time)
 
-    def _of_drop(self, entry: Dropped, time: float) -> Iterator[Point]:
-        for row in entry.ranking:
-            if row.candidate not in self._told:
-                self._told.add(row.candidate)
-                key = f"kept/{self._layers[row.candidate]}"
-                yield Point(key, float(row.kept), entry.id.iteration, time)
-
-
-def _labels(generated: Generated) -> dict[str, str]:
-    """What metrics call each candidate: MLflow takes only ``[A-Za-z0-9_./ :-]``, and not much."""
-    changing = Counter(next(iter(c.changes)) for c in generated.candidates if len(c.changes) == 1)
-    return {
-        c.name: layer if len(c.changes) == 1 and changing[layer] == 1 else c.name
-        for c in generated.candidates
-        for layer in [next(iter(c.changes), "")]
-    }
+    def _of_cost(self, time: float, view: View) -> Iterator[Point]:
+        """Where the clients paid for a rung: the first of several that cost the same is told."""
+        assert view.start is not None
+        paid = round(view.ledger.search.macs / len(view.start.clients) / 1e6)
+        if paid > self._paid:
+            self._paid = paid
+            yield Point("accuracy_by_client_mmacs", view.ladder[-1].accuracy, paid, time)
 
 
 def _of_all(whole: _Round) -> Iterator[Point]:
@@ -184,24 +158,23 @@ def _of_rung(time: float, view: View) -> Iterator[Point]:
     rung, ledger = view.ladder[-1], view.ledger
     values = {
         "accuracy": rung.accuracy,
-        "validation_accuracy": rung.validation_accuracy,
-        **rung.costs,
-        "share": rung.share,
+        "rung/validation_accuracy": rung.validation_accuracy,
+        "rung/validation_loss": rung.validation_loss,
+        **{f"rung/{name}": cost for name, cost in rung.costs.items()},
+        "rung/share": rung.share,
         "cost/client_gmacs": ledger.search.macs / 1e9,
         "cost/client_mb": (ledger.search.bytes_down + ledger.search.bytes_up) / 1e6,
         "cost/client_rounds": ledger.search.client_rounds,
         "cost/initial_gmacs": ledger.initial.macs / 1e9,
     }
-    values |= _widths(view.start, rung.architecture)
+    yield Point("accuracy_by_macs", rung.accuracy, rung.macs, time)
+    if rung.baseline_accuracy is not None:
+        values["accuracy_thinned_alike"] = rung.baseline_accuracy
+        macs = [added.baseline.costs["macs"] for added in view.added[-2:] if added.baseline]
+        if macs[1:] != macs[:1]:  # two rungs close to each other may have one network beside them
+            name = "accuracy_by_macs_thinned_alike"
+            yield Point(name, rung.baseline_accuracy, macs[-1], time)
     if ledger.factors:
         values["cost/times_cheaper"] = ledger.factors["total"]
     for key, value in values.items():
         yield Point(key, value, rung.rung, time)
-
-
-def _widths(start: Started, network: Architecture) -> dict[str, int]:
-    """Of the groups that can be cut; a group that was left out has a width of its own between."""
-    fixed = {left["choice"] for left in start.left_out}
-    free = [width for choice, width in enumerate(network.widths) if choice not in fixed]
-    layers = zip(start.layers, free, strict=True)
-    return {f"width/{layer.name}": width for layer, width in layers}

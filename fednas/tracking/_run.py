@@ -23,10 +23,13 @@ from fednas.store import digest_of
 from fednas.tracking._points import Point
 from fednas.tracking._store import SQLITE, Hopeless
 
-__all__ = ["SEARCH_ID", "SearchRun"]
+__all__ = ["NAME", "SEARCH_ID", "SearchRun", "title"]
 
 SEARCH_ID = "fednas.searchID"
 """The tag by which a search's run is found."""
+
+NAME = "fednas.name"
+"""The tag with the name of the search, which several runs may share."""
 
 _TABLES = "mlflow.loggedArtifacts"  # the tag that mlflow.log_table writes and the UI reads
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI guesses, and wrongly
@@ -118,6 +121,8 @@ class SearchRun:
         self.run_id = None
 
     def log_params(self, params: Mapping[str, str]) -> None:
+        """Log the spec, and name the run by what tells it from others of its name."""
+        self._entitle(params)
         for batch in _batches(list(params.items()), _PARAMS_PER_BATCH):
             self.client.log_batch(self._id, params=[Param(key, value) for key, value in batch])
 
@@ -158,6 +163,18 @@ class SearchRun:
             local.write_bytes(data)
             self.client.log_artifact(self._id, str(local))
 
+    def _entitle(self, params: Mapping[str, str]) -> None:
+        run = self.client.get_run(self._id)
+        others = self.client.search_runs(
+            [run.info.experiment_id], f"tags.`{NAME}` = '{self._name}'", ViewType.ACTIVE_ONLY
+        )
+        before = sorted(
+            (one for one in others if one.info.start_time < run.info.start_time),
+            key=lambda one: one.info.start_time,
+        )
+        name = title(self._name, params, [one.data.params for one in before])
+        self.set_tags({NAME: self._name, "mlflow.runName": name})
+
     def _find(self, experiment: str) -> list[Run]:
         """The search's runs, the one that counts first, by an order that never changes."""
         runs = self.client.search_runs(
@@ -181,6 +198,35 @@ class SearchRun:
                 "another in tracking.experiment"
             )
         return str(found.experiment_id)
+
+
+def title(
+    name: str, params: Mapping[str, str], before: Sequence[Mapping[str, str]], most: int = 3
+) -> str:
+    """The name of a run: that of its search, and what differs from the first of this name.
+
+    ``cifar10``, then ``cifar10 firstStep=0.04``, and ``cifar10 #3`` for the third of equals.
+
+    Parameters
+    ----------
+    params : mapping
+        Of this run.
+    before : sequence of mapping
+        Of the earlier runs of its name, the first one first.
+    most : int
+        Differences that are named.
+    """
+    if not before:
+        return name
+    first = before[0]
+    differing = [
+        f"{path.rpartition('.')[2]}={params.get(path, 'unset')}"
+        for path in sorted({*params, *first})
+        if params.get(path) != first.get(path)
+    ]
+    shown = " ".join([name, *differing[:most], *(["..."] if len(differing) > most else [])])
+    same = sum(dict(one) == dict(params) for one in before)
+    return f"{shown} #{same + 1}" if same else shown
 
 
 def _check_address(uri: str) -> None:

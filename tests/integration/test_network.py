@@ -100,7 +100,10 @@ class Line:
 
     def ladder(self) -> list[tuple[Any, ...]]:
         rows = json.loads(self.bucket.open().get(f"{Layout(SEARCH_ID).ladder}ladder.json"))
-        return [(r["rung"], r["accuracy"], r["macs"], r["params"], r["sha256"]) for r in rows]
+        return [
+            (r["sha256"], r["accuracy"], r["searchedAccuracy"], r["baselineAccuracy"], r["file"])
+            for r in rows
+        ]
 
     def _start(self, command: list[str], name: str, env: dict[str, str]) -> Any:
         return self._stack.enter_context(process(command, self.folder / f"{name}.log", env))
@@ -117,7 +120,9 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """The ladder of ``fednas run`` of the same file."""
     folder = tmp_path_factory.mktemp("run") / "small"
     ladder = run(SMALL, dir=folder, tracking=None).ladder
-    return [(r.rung, r.accuracy, r.macs, r.params, r.sha256) for r in ladder]
+    return [
+        (r.sha256, r.accuracy, r.searched_accuracy, r.baseline_accuracy, r.file) for r in ladder
+    ]
 
 
 @pytest.mark.slow

@@ -41,12 +41,11 @@ def folder(tmp_path: Path) -> Path:
 def test_open_gives_ladder_decisions_and_ledger(folder: Path) -> None:
     result = fednas.open(folder)
     assert result.search == recorded_search()
-    assert [rung.rung for rung in result.ladder] == [0, 1, 2, 3]
+    assert [rung.rung for rung in result.ladder] == [0, 1, 2, 3, 4]
     assert result.ladder[0].share == 1.0
     assert result.ledger.factors["total"] > 1
-    assert sum(c.macs for c in result.ledger.clients.of_clients().values()) == (
-        result.ledger.search.macs
-    )
+    paid = sum(cost.macs for cost in result.ledger.clients.of_clients().values())
+    assert paid == result.ledger.search.macs + result.ledger.final.macs == result.ledger.total.macs
     json.dumps(result.ledger.to_dict())
 
 
@@ -97,9 +96,10 @@ def rung_of(folder: Path, blob: bytes, kept: bytes | None = None) -> LadderRung:
     store = FolderStore(folder)
     if kept is not None:
         store.put("ladder/rung-01.safetensors", kept)
-    architecture = recorded_rung().architecture
     return LadderRung(
-        1, 0.5, 0.5, 10, 10, 0.5, digest_of(blob), architecture, store, "ladder/rung-01.safetensors"
+        **vars(recorded_rung()) | {"sha256": digest_of(blob)},
+        store=store,
+        key="ladder/rung-01.safetensors",
     )
 
 
@@ -208,7 +208,7 @@ def test_a_search_can_be_run_where_an_event_loop_runs(folder: Path) -> None:
 
         return fednas.run(recorded_search(), dir=folder, tracking=None, on_event=told)
 
-    assert len(asyncio.run(notebook()).ladder) == 4
+    assert len(asyncio.run(notebook()).ladder) == 5
     assert len(threads) == 1
 
 

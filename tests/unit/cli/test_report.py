@@ -33,7 +33,7 @@ def test_text_shows_the_ladder_and_every_decision(fednas: Command, run_folder: P
 
 def test_a_search_under_way_can_be_reported(fednas: Command, run_folder: Path) -> None:
     (run_folder / "journal" / "end.json").unlink()
-    for part in ("0002", "0003"):
+    for part in ("0002", "0003", "0004", "0005"):
         for path in sorted((run_folder / "journal" / part).rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
     report = json.loads(fednas("report", run_folder, "-o", "json").out)

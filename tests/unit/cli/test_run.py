@@ -31,7 +31,7 @@ def test_a_search_that_has_ended_is_shown_again(
 ) -> None:
     said = fednas("run", spec_file, "--tracking", "none")
     assert said.code == 0
-    assert "small  Complete  4 models" in said.out
+    assert "small  Complete  5 models" in said.out
     assert "less than naive" in said.out
     assert f"figure: {Path('runs/small/ladder/figure.png')}" in said.out
     assert "phone  rung" in said.out
@@ -46,7 +46,7 @@ def test_a_changed_spec_is_refused_with_the_list_of_changes(
     assert said.code == 2
     assert "started with another spec; undo the change or start a new one" in said.err
     assert "spec.training.epochs: 1 -> 2" in said.err
-    assert "spec.strategy.netAdapt.maxIterations: 3 -> 9" in said.err
+    assert "spec.strategy.netAdapt.maxIterations: 4 -> 9" in said.err
     assert snapshot(run_folder) == before
 
 
@@ -193,7 +193,7 @@ def test_the_result_is_shown_before_mlflow_is_waited_for_and_ctrl_c_skips(
     monkeypatch.setattr(api, "_tracker", lambda *_: Away())
     said = fednas("run", spec_file)
     assert said.code == 0
-    assert "small  Complete  4 models" in said.out
+    assert "small  Complete  5 models" in said.out
     assert "waiting for MLflow (http://127.0.0.1:1 does not answer); Ctrl-C skips" in said.err
 
 

@@ -63,13 +63,15 @@ def result(task: Task) -> TaskResult:
     )
 
 
-def federation(fleet: Any, *, timeout: float | None = 0.02) -> Federation:
+def federation(fleet: Any, *, timeout: float | None = 0.02, refit: bool = True) -> Federation:
     return Federation(
         Gathering(fleet, CLASSES, timeout=timeout, on_done=lambda done: None),
         seed=7,
         members={name: Member(digest_of(name.encode()), count) for name, count in SAMPLES.items()},
         validation="v",
         calibration="c",
+        space="s",
+        refit=refit,
         quorum=0.8,
     )
 

@@ -106,6 +106,8 @@ def test_each_output_of_a_kind_is_averaged_by_its_name(monkeypatch: pytest.Monke
         members={name: Member(f"shard of {name}", samples) for name, samples in MEMBERS.items()},
         validation="v",
         calibration="c",
+        space="s",
+        refit=True,
         quorum=1.0,
     )
 

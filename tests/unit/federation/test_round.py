@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 
 from fednas.errors import StoreUnreachable, TaskFailed, TrainingDiverged
 from fednas.federation import Closing, Failure, Federation, RoundId, quorum_of
+from fednas.models import Model
 from fednas.work import Task, trained_samples
-from tests.unit.federation.fleets import SILENT, WAITING, ScriptedFleet, federation, round_of
+from tests.unit.federation.fleets import (
+    NETWORK,
+    SILENT,
+    WAITING,
+    ScriptedFleet,
+    federation,
+    round_of,
+)
 
 
 def train(fed: Federation) -> Closing:
@@ -155,6 +163,21 @@ def test_lost_updates_are_asked_for_by_the_same_tasks_again() -> None:
     again = asyncio.run(fed.again(round_of(), ["b", "d"]))
     assert fleet.submitted[5:] == fleet.submitted[1:4:2]
     assert again["b"].outputs["weights"] == first.digests["weights"][1]
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_a_network_is_cut_in_the_cloud_and_sees_rows_only_where_it_is_refitted(refit: bool) -> None:
+    fleet, tasks = ScriptedFleet(), []
+    submit = fleet.submit
+    fleet.submit = lambda task: (tasks.append(task), submit(task))[1]  # type: ignore[method-assign]
+    child = NETWORK.with_widths([4] * len(NETWORK.widths))
+    parent = Model(NETWORK, {"weights": "w", "other": "o"})
+    cut = asyncio.run(federation(fleet, refit=refit).derive("0001/derive", parent, child))
+    (task,) = tasks
+    assert (task.id, task.kind, task.client) == ("0001/derive", "derive", "cloud")
+    assert task.inputs == {"weights": "w", "space": "s"}
+    assert task.data == ({"calibration": "c"} if refit else {})
+    assert (cut.architecture, cut.blobs.keys()) == (child, {"weights"})
 
 
 @given(st.floats(0.01, 1), st.integers(1, 10_000))

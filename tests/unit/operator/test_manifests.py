@@ -114,7 +114,7 @@ def test_the_frozen_spec_holds_the_defaults_of_the_chart_and_of_the_schema(
     frozen = json.loads(manifests.config_map(search, UID)["data"][manifests.SPEC_FILE])
     assert frozen["spec"]["storage"]["endpoint"] == "http://fednas-minio.fednas.svc:9000"
     assert frozen["spec"]["tracking"]["experiment"] == "fednas"
-    assert frozen["spec"]["strategy"]["netAdapt"]["maxIterations"] == 20
+    assert frozen["spec"]["strategy"]["netAdapt"]["maxIterations"] == 100
 
 
 def test_a_server_that_the_search_names_itself_is_allowed_by_its_port_alone(

@@ -98,11 +98,13 @@ def test_a_start_that_only_knows_the_majority_is_refused() -> None:
         run(search(), MemoryStore(), shards=two_classes(0.95), worst=65)
 
 
-def test_batches_that_batch_norm_cannot_train_on_are_refused_before_anything_is_recorded() -> None:
+@pytest.mark.parametrize("path", ["training", "model.initial.training", "finalTraining"])
+def test_batches_that_batch_norm_cannot_train_on_are_refused_before_anything_is_recorded(
+    path: str,
+) -> None:
     store = MemoryStore()
-    for path in ("training", "model.initial.training"):
-        with pytest.raises(BadInput, match=rf"spec\.{path}\.batchSize: got 1; must be at least 2"):
-            run(search(f"{path}.batchSize=1"), store, min_batch=2)
+    with pytest.raises(BadInput, match=rf"spec\.{path}\.batchSize: got 1; must be at least 2"):
+        run(search(f"{path}.batchSize=1"), store, min_batch=2)
     assert journal(store) == {}
     assert run(search("training.batchSize=1"), store).end is not None
 

@@ -21,7 +21,8 @@ def test_every_entry_is_read_back_as_it_was_written() -> None:
         assert parse(one.entry.key, one.entry.value()) == one.entry
         kinds.add(type(one.entry).__name__)
     assert kinds == {
-        "Added", "Closed", "Computed", "Dropped", "Ended", "Generated", "Scored", "Started", "Won"
+        "Added", "Closed", "Computed", "Dropped", "Ended", "Generated", "Scored", "Started",
+        "Tuned", "Won",
     }  # fmt: skip
 
 

@@ -31,9 +31,9 @@ START = Started(
     costs={"macs": 100},
     layers=(),
     left_out=(),
-    groups=(),
+    groups=(("hub-0",), ("phone-0",)),
     clients={name: ClientInfo(device_class=name[:-2], samples=10) for name in CLIENTS},
-    phases=("initial", "cut", "pre", "post"),
+    phases=("initial", "cut", "pre", "post", "final"),
     round_samples=20,
 )
 
@@ -56,7 +56,7 @@ GENERATED = Generated(
 
 def closed(candidate: str, phase: str, number: int, **macs: int) -> Closed:
     """Updates are client -> forward and backward MACs; 10 samples, 4 bytes each way."""
-    id = RoundId(0 if phase == "initial" else 1, phase, candidate, number)
+    id = RoundId({"initial": 0, "final": 2}.get(phase, 1), phase, candidate, number)
     clients = [name.replace("_", "-") for name in sorted(macs)]
     columns: dict[str, Any] = {"samples": 10, "trained": 10, "bytes_down": 4, "bytes_up": 4}
     table = Updates(
@@ -137,11 +137,68 @@ def test_a_ledger_by_hand() -> None:
     assert ledger.factors == pytest.approx(
         {
             "partialClients": 19200 / 9600,
+            "screening": 1.0,
             "earlyDrop": 9600 / 7800,
             "rounds": 1.0,
             "total": 19200 / 7800,
         }
     )
+
+
+def test_what_was_never_trained_is_compared_by_what_a_group_of_mean_size_would_have_paid() -> None:
+    three = GENERATED.model_copy(update={"candidates": (*GENERATED.candidates, offered("z", 40))})
+    rows = (row("x", kept=True), row("y", kept=True), row("z", kept=False))
+    screened = Dropped(id=RoundId(1, "cut", "", 0), ranking=rows)
+    ledger = ledger_of(START, three, screened, X1, Y1, DROPPED, X2, WON)
+    # z would have taken 3 * 40 * 20 / 2 of one of the two groups in each of 1 + 1 rounds: 2400.
+    naive, partial = 3 * (100 + 60 + 40) * 20 * 2, 9600 + 2400
+    assert ledger.search.macs == 7800
+    assert ledger.naive_macs == naive == 24000
+    assert ledger.factors == pytest.approx(
+        {
+            "partialClients": naive / partial,
+            "screening": partial / 9600,
+            "earlyDrop": 9600 / 7800,
+            "rounds": 1.0,
+            "total": naive / 7800,
+        }
+    )
+
+
+def test_rounds_that_were_planned_and_not_needed_are_saved() -> None:
+    planned = GENERATED.model_copy(update={"planned": {"pre": 1, "post": 3}})
+    ledger = ledger_of(START, planned, X1, Y1, DROPPED, X2, WON)
+    # x and y would have trained 1 + 3 rounds; y was dropped after one, x stopped after two.
+    assert ledger.naive_macs == 3 * (100 + 60) * 20 * 4
+    assert ledger.factors == pytest.approx(
+        {
+            "partialClients": 2.0,
+            "screening": 1.0,
+            "earlyDrop": (4 * 3000 + 4 * 1800) / (4 * 3000 + 1800),
+            "rounds": (4 * 3000 + 1800) / (2 * 3000 + 1800),
+            "total": 3 * (100 + 60) * 20 * 4 / 7800,
+        }
+    )
+
+
+def test_where_nobody_trains_nothing_is_paid_and_there_are_no_factors() -> None:
+    free = GENERATED.model_copy(update={"planned": {"pre": 0, "post": 0}})
+    ledger = ledger_of(START, free, WON)
+    assert (ledger.search.macs, ledger.naive_macs, ledger.factors) == (0, 0, {})
+
+
+def test_the_final_training_is_told_apart_and_is_part_of_what_clients_paid() -> None:
+    final = closed("rung-01", "final", 1, phone_0=50, hub_0=70)
+    without = ledger_of(START, GENERATED, X1, Y1, DROPPED, X2, WON)
+    ledger = ledger_of(START, GENERATED, X1, Y1, DROPPED, X2, WON, final)
+    assert (ledger.final.macs, ledger.final.client_rounds) == (120, 2)
+    assert (ledger.search, ledger.factors) == (without.search, without.factors)
+    assert (ledger.iterations, ledger.candidates) == (without.iterations, without.candidates)
+    assert ledger.total.macs == 7800 + 120
+    assert ledger.total.samples == 30 + 20
+    clients = ledger.clients.of_clients()
+    assert {name: cost.macs for name, cost in clients.items()} == {"hub-0": 4870, "phone-0": 3050}
+    assert ledger.to_dict()["final"]["macs"] == 120
 
 
 def test_an_iteration_under_way_is_paid_for_but_not_compared() -> None:
@@ -190,7 +247,7 @@ def test_factors_change_only_when_an_iteration_is_over() -> None:
             assert view.ledger.factors != finished
             finished, overs = view.ledger.factors, overs + 1
         assert view.ledger.factors == finished
-    assert overs == 3
+    assert overs == 4
 
 
 @given(st.integers(0, 200))
@@ -198,16 +255,18 @@ def test_factors_multiply_to_the_total_and_parts_add_up_at_every_moment(count: i
     ledger = View(recorded()[:count]).ledger
     ledger.tally(updates().__getitem__)
     parts = (
-        ledger.clients.of_clients(),
-        ledger.clients.of_classes(),
-        ledger.iterations,
-        ledger.candidates,
+        (ledger.clients.of_clients(), ledger.total),
+        (ledger.clients.of_classes(), ledger.total),
+        (ledger.iterations, ledger.search),
+        (ledger.candidates, ledger.search),
     )
-    for part in parts:
-        assert sum(cost.macs for cost in part.values()) == ledger.search.macs
-        assert sum(cost.bytes_up for cost in part.values()) == ledger.search.bytes_up
+    for part, whole in parts:
+        assert sum(cost.macs for cost in part.values()) == whole.macs
+        assert sum(cost.bytes_up for cost in part.values()) == whole.bytes_up
     if ledger.factors:
-        three = [ledger.factors[name] for name in ("partialClients", "earlyDrop", "rounds")]
-        assert math.prod(three) == pytest.approx(ledger.factors["total"])
+        names = ("partialClients", "screening", "earlyDrop", "rounds")
+        assert math.prod(ledger.factors[name] for name in names) == pytest.approx(
+            ledger.factors["total"]
+        )
+        assert all(ledger.factors[name] >= 1 for name in names)
         assert 4 <= ledger.factors["partialClients"] < 4.1  # four groups of nearly equal clients
-        assert 1 <= ledger.factors["total"] < 6

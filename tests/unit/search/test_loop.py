@@ -26,6 +26,7 @@ from fednas.errors import (
 )
 from fednas.models import decode
 from fednas.search import Closed, DataRead, Dropped, Event, Recorded, View, Won
+from fednas.search._entries import _TYPES
 from fednas.search._recorder import Recorder
 from fednas.store import StoredObject
 from fednas.work import Task, TaskDone
@@ -35,6 +36,32 @@ from tests.unit.search.toy import KillAt, Killed, journal, run, search
 
 def entries(store: MemoryStore) -> int:
     return sum(key.endswith(".json") for key in journal(store))
+
+
+FINAL = ("finalTraining.rounds=2", "finalTraining.clientsPerRound=3")
+EVERY_PART = {
+    "netAdapt": search(
+        *FINAL,
+        screening={"topK": {"keep": 3}},
+        rounds={"adaptive": {"pre": 1, "postMax": 3, "patience": 1}},
+        earlyDrop={"successiveHalving": {}},
+        pairing="together",
+        order="lossPerResource",
+    ),
+    "random": search(
+        *FINAL,
+        "finalTraining.rungs=all",
+        "refit=false",
+        strategy="random",
+        candidates=3,
+        rounds={"growing": {"pre": 1, "postMin": 0, "postMax": 2}},
+    ),
+    "uniform": search(*FINAL, strategy="uniform"),
+    "nobody": search(
+        *FINAL, "baseline=none", rounds={"constant": {"pre": 0, "post": 0}}, order="loss"
+    ),
+}
+"""Searches that together go through every step and every kind of entry there is."""
 
 
 def ladder(store: MemoryStore) -> dict[str, bytes]:
@@ -93,17 +120,49 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(
     assert ladder(store) == ladder(undisturbed)
 
 
-def test_killed_at_each_record_it_goes_on_to_the_same_bytes(undisturbed: MemoryStore) -> None:
-    store, lives = MemoryStore(), 0
+@pytest.mark.parametrize("name", ["toy", *EVERY_PART])
+def test_killed_at_each_record_it_goes_on_to_the_same_bytes(name: str) -> None:
+    spec = EVERY_PART.get(name, search())
+    undisturbed, store, lives = MemoryStore(), MemoryStore(), 0
+    run(spec, undisturbed)
     while True:
         lives += 1
         try:
-            run(search(), store, on_event=KillAt(lives))
+            run(spec, store, on_event=KillAt(lives))
         except Killed:
             continue
         break
     assert lives == entries(undisturbed)
     assert journal(store) == journal(undisturbed)
+    assert ladder(store) == ladder(undisturbed)
+
+
+@pytest.mark.parametrize("name", EVERY_PART)
+@settings(max_examples=4)
+@given(st.lists(st.integers(0, 90), min_size=1, max_size=4))
+def test_killed_at_any_task_of_any_part_it_goes_on_to_the_same_bytes(
+    name: str, tasks: list[int]
+) -> None:
+    undisturbed, store = MemoryStore(), MemoryStore()
+    run(EVERY_PART[name], undisturbed)
+    for number in tasks:
+        try:
+            run(EVERY_PART[name], store, before=KillAt(number))
+        except Killed:
+            continue
+    run(EVERY_PART[name], store)
+    assert journal(store) == journal(undisturbed)
+    assert ladder(store) == ladder(undisturbed)
+
+
+def test_these_parts_are_all_there_are() -> None:
+    kinds, phases = set(), set()
+    for spec in EVERY_PART.values():
+        view = run(spec, MemoryStore())
+        kinds |= {entry.word for entry in view.entries.values()}
+        phases |= {e.id.phase for e in view.entries.values() if isinstance(e, Dropped)}
+    assert kinds == _TYPES.keys() - {"consent"}
+    assert phases == {"cut", "pre", "post"}
 
 
 def test_every_entry_is_told_once_old_ones_first(undisturbed: MemoryStore) -> None:

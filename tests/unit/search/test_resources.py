@@ -71,8 +71,8 @@ def test_budgets_and_target_may_count_different_things() -> None:
     spec = search("deviceClasses.hub.budget={params: {share: 0.9}}")
     rung = view.selected(spec)["hub"]
     assert rung is not None
-    fitting = [r.params for r in view.ladder if r.params <= 0.9 * view.ladder[0].params]
-    assert rung.params == max(fitting)
+    fitting = [r for r in view.ladder if r.params <= 0.9 * view.ladder[0].params]
+    assert rung is min(fitting, key=lambda r: (r.validation_loss, -r.rung))
 
 
 def test_a_search_gets_down_to_a_latency_by_the_table_of_a_class() -> None:

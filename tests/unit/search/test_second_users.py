@@ -88,7 +88,8 @@ class Counting:
             network = current.model.architecture.with_widths(widths)
             changes = {group.name: widths[group.choice] for group in problem.space.groups}
             thinner = Candidate("all", 0, changes, network, costs(problem.space, widths), True)
-            outcomes = yield from ask(Cut(iteration, "counted", current.model, 0, {}, [thinner]))
+            model = current.model
+            outcomes = yield from ask(Cut(iteration, "counted", model, model, 0, {}, [thinner]))
             current = outcomes["all"]
             yield from ask(AddRung(iteration, "all", current))
         return Ending("BudgetNotReachable", "too many filters")

@@ -64,7 +64,7 @@ def test_differences_name_every_field_that_differs() -> None:
     new = identity(load_spec(SMALLEST, changes))
     assert sorted(differences(old, new)) == [
         "spec.deviceClasses[hub].clients: 4 -> 5",
-        "spec.strategy.netAdapt.filterStep: unset -> 4",
+        "spec.strategy.netAdapt.filterStep: 1 -> 4",
         "spec.training.epochs: 1 -> 2",
     ]
     assert differences(old, old) == []

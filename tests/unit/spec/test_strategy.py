@@ -77,6 +77,13 @@ def test_every_strategy_that_splits_the_clients_has_its_rule() -> None:
         assert (one.holds(spec), two.holds(spec)) == (holds, True)
 
 
+def test_all_of_ours_have_theirs() -> None:
+    names = ("netAdapt", "random", "uniform")
+    assert [rule.path for rule in _groups_fit(Strategy)] == [
+        f"strategy.{name}.clientGroups" for name in names
+    ]
+
+
 def test_a_strategy_warns_under_its_own_name() -> None:
     class Larger(Strategy):
         """With one more member."""

@@ -34,3 +34,10 @@ def test_it_can_be_drawn_from_the_first_rung_on(entries: list[Recorded], rungs: 
             break
     assert young.start is not None
     assert figure(young, search_of(young.start)).startswith(b"\x89PNG")
+
+
+def test_it_shows_what_costs_nothing_and_what_was_trained(view: View) -> None:
+    assert view.start is not None
+    svg = figure(view, search_of(view.start), format="svg").decode()
+    assert "thinned alike, no search" in svg
+    assert "after final training (test)" in svg

@@ -173,6 +173,63 @@ def test_a_traced_space_cuts_weights_for_its_children(weights: bytes) -> None:
     assert 0 < decode(work.outputs["weights"]).size < decode(weights).size
 
 
+def halved(weights: bytes, rows: bytes | None) -> Work:
+    """NETWORK cut to half of every layer, refitted on these rows."""
+    params = {"architecture": NETWORK.model_dump()}
+    space = execute(task("trace", params=params), MemorySource()).outputs["space"]
+    child = NETWORK.with_widths([width // 2 for width in NETWORK.widths])
+    return execute(
+        task(
+            "derive",
+            inputs={"weights": digest_of(weights), "space": digest_of(space)},
+            data={} if rows is None else {"calibration": digest_of(rows)},
+            params={"parent": NETWORK.model_dump(), "child": child.model_dump()},
+        ),
+        MemorySource(weights, space, rows or b""),
+    )
+
+
+def test_with_calibration_rows_a_cut_network_is_refitted_and_makes_fewer_mistakes(
+    weights: bytes,
+) -> None:
+    start = weights
+    for seed in range(4):
+        start = trained(start, shard(600), seed, learning_rate=0.1).outputs["weights"]
+    rows, unseen = shard(300), shard(300, 700)
+    losses = []
+    for calibration in (None, rows):
+        cut = halved(start, calibration).outputs["weights"]
+        child = NETWORK.with_widths([width // 2 for width in NETWORK.widths])
+        evaluated = execute(
+            task(
+                "evaluate",
+                inputs={"weights": digest_of(cut)},
+                data={"shard": digest_of(unseen), "calibration": digest_of(rows)},
+                params={"architecture": child.model_dump()},
+            ),
+            MemorySource(cut, rows, unseen),
+        )
+        losses.append(evaluated.sums["loss"])
+    assert losses[1] < 0.9 * losses[0]
+
+
+def test_refitting_needs_no_labels_and_gives_the_same_bits(weights: bytes) -> None:
+    images, labels = DIGITS.images[:100], DIGITS.labels[:100]
+    right, wrong = encode_rows(images, labels), encode_rows(images, (labels + 1) % 10)
+    assert right != wrong
+    assert halved(weights, right).outputs == halved(weights, wrong).outputs
+    assert halved(weights, right).outputs == halved(weights, right).outputs
+    assert halved(weights, right).outputs != halved(weights, None).outputs
+
+
+def test_no_more_rows_are_refitted_on_than_memory_allows(
+    weights: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fednas.work.derive.PIXELS", 50 * 8 * 8)
+    assert halved(weights, shard(90)).outputs == halved(weights, shard(50)).outputs
+    assert halved(weights, shard(90)).outputs != halved(weights, shard(49)).outputs
+
+
 # --- uploads of clients --------------------------------------------------------------------------
 
 
