@@ -119,7 +119,7 @@ def _draw_candidates(axes: Axes, view: View, unit: float) -> None:
     edge = low + 0.02 * (high - low)
     kinds: tuple[tuple[set[str], str, float, str], ...] = (
         ({"screened", "dropped", "failed"}, _DROPPED, 0.45, "dropped candidates"),
-        ({"kept"}, _SURVIVOR, 0.8, "kept candidates that lost"),
+        ({"kept"}, _SURVIVOR, 0.8, "candidates that lost"),
     )
     for outcomes, colour, alpha, label in kinds:
         rows = [row for row in view.decisions if row["outcome"] in outcomes]
