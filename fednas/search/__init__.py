@@ -20,6 +20,7 @@ from fednas.search._ledger import Cost, Ledger
 from fednas.search._loop import Event, run_search
 from fednas.search._parts import Ranked
 from fednas.search._reader import Reader, read_all
+from fednas.search._rung import Rung, rung_file, select
 from fednas.search._status import status_of
 from fednas.search._strategies import STRATEGIES, strategy_of
 from fednas.search._strategy import (
@@ -40,7 +41,7 @@ from fednas.search._strategy import (
     Train,
     ask,
 )
-from fednas.search._view import Recorded, Rung, View, rung_file, select
+from fednas.search._view import Recorded, View
 
 __all__ = [
     "STRATEGIES",

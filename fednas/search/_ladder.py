@@ -16,8 +16,8 @@ from fednas.search._entries import Added, Tuned
 from fednas.search._parts import Compared
 from fednas.search._play import outcome_of
 from fednas.search._recorder import Recorder
+from fednas.search._rung import rung_file
 from fednas.search._strategy import AddRung, Outcome, Tune
-from fednas.search._view import rung_file
 from fednas.space import Resource, costs, thin
 from fednas.spec import FederatedSearch
 from fednas.store import Blobs, Layout, Store, canonical_json
