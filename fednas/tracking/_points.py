@@ -2,14 +2,15 @@
 
 What belongs to one layer or one candidate is in the tables (`decisions.json`, `rounds.json`), for a
 chart of each would hide the others. MLflow draws a metric over its steps, so the same accuracy is
-told over three clocks, and metrics without a slash come first in its page.
+told over three clocks; and it sorts its sections by what stands before the slash, so what compares
+searches comes first.
 
 ===================================  ======  =====================================================
 ``accuracy``                         rung    of each network of the ladder
 ``accuracy_thinned_alike``           rung    of the start thinned alike to the same cost
-``accuracy_by_macs``                 MACs    of each network, over what it costs a device
-``accuracy_by_macs_thinned_alike``   MACs    the same of the start thinned alike
-``accuracy_by_client_mmacs``         MMACs   over what the mean client has paid until then
+``accuracy/by_macs``                 MACs    of each network, over what it costs a device
+``accuracy/by_macs_thinned_alike``   MACs    the same of the start thinned alike
+``accuracy/by_client_mmacs``         MMACs   over what the mean client has paid until then
 ``rung/macs``, ``rung/share`` ...    rung    also ``params``, ``validation_accuracy`` and ``_loss``
 ``rung/accuracy_trained``            rung    after the final training
 ``cost/...``                         rung    what the clients have paid up to it, all together
@@ -129,7 +130,7 @@ class Points:
         paid = round(view.ledger.search.macs / len(view.start.clients) / 1e6)
         if paid > self._paid:
             self._paid = paid
-            yield Point("accuracy_by_client_mmacs", view.ladder[-1].accuracy, paid, time)
+            yield Point("accuracy/by_client_mmacs", view.ladder[-1].accuracy, paid, time)
 
 
 def _of_all(whole: _Round) -> Iterator[Point]:
@@ -167,12 +168,12 @@ def _of_rung(time: float, view: View) -> Iterator[Point]:
         "cost/client_rounds": ledger.search.client_rounds,
         "cost/initial_gmacs": ledger.initial.macs / 1e9,
     }
-    yield Point("accuracy_by_macs", rung.accuracy, rung.macs, time)
+    yield Point("accuracy/by_macs", rung.accuracy, rung.macs, time)
     if rung.baseline_accuracy is not None:
         values["accuracy_thinned_alike"] = rung.baseline_accuracy
         macs = [added.baseline.costs["macs"] for added in view.added[-2:] if added.baseline]
         if macs[1:] != macs[:1]:  # two rungs close to each other may have one network beside them
-            name = "accuracy_by_macs_thinned_alike"
+            name = "accuracy/by_macs_thinned_alike"
             yield Point(name, rung.baseline_accuracy, macs[-1], time)
     if ledger.factors:
         values["cost/times_cheaper"] = ledger.factors["total"]

@@ -205,7 +205,8 @@ def title(
 ) -> str:
     """The name of a run: that of its search, and what differs from the first of this name.
 
-    ``cifar10``, then ``cifar10 firstStep=0.04``, and ``cifar10 #3`` for the third of equals.
+    ``cifar10``, then ``cifar10 netAdapt.firstStep=0.04`` or ``cifar10 earlyDrop.none``, and
+    ``cifar10 #3`` for the third of equals. What is unset is named only where nothing else differs.
 
     Parameters
     ----------
@@ -219,14 +220,17 @@ def title(
     if not before:
         return name
     first = before[0]
-    differing = [
-        f"{path.rpartition('.')[2]}={params.get(path, 'unset')}"
-        for path in sorted({*params, *first})
-        if params.get(path) != first.get(path)
-    ]
+    changed = [path for path in sorted({*params, *first}) if params.get(path) != first.get(path)]
+    named = [path for path in changed if path in params] or changed
+    differing = [_difference(path, params.get(path, "unset")) for path in named]
     shown = " ".join([name, *differing[:most], *(["..."] if len(differing) > most else [])])
     same = sum(dict(one) == dict(params) for one in before)
     return f"{shown} #{same + 1}" if same else shown
+
+
+def _difference(path: str, value: str) -> str:
+    name = ".".join(path.split(".")[-2:])
+    return name if value == "{}" else f"{name}={value}"
 
 
 def _check_address(uri: str) -> None:

@@ -15,9 +15,16 @@ def test_the_first_run_bears_the_name_of_its_search() -> None:
 
 def test_a_later_run_is_named_by_what_differs_from_the_first() -> None:
     other = FIRST | {"strategy.netAdapt.firstStep": "0.04"}
-    assert title("cifar10", other, [FIRST]) == "cifar10 firstStep=0.04"
+    assert title("cifar10", other, [FIRST]) == "cifar10 netAdapt.firstStep=0.04"
     gone = {key: value for key, value in FIRST.items() if key != "refit"}
     assert title("cifar10", gone, [FIRST, other]) == "cifar10 refit=unset"
+
+
+def test_another_member_of_a_union_is_named_by_itself() -> None:
+    path = "strategy.netAdapt.earlyDrop"
+    before, after = FIRST | {f"{path}.topK.keep": "4"}, FIRST | {f"{path}.none": "{}"}
+    assert title("cifar10", after, [before]) == "cifar10 earlyDrop.none"
+    assert title("cifar10", before, [after]) == "cifar10 topK.keep=4"
 
 
 def test_the_same_spec_again_is_counted() -> None:
