@@ -137,6 +137,11 @@ def _structural(schema: Mapping[str, Any], defs: Mapping[str, Any], path: str) -
             found[key] = value
         else:
             raise ValueError(f"{path or '.'}: a CRD has no place for the keyword {key}")
+    low = found.get("minimum")
+    if found.get("type") == "number" and low is not None and low % 1:
+        # The API server compares a number without a fraction, 0, with the bound's whole part alone.
+        rule = {"rule": f"self >= {low}", "message": f"must be at least {low}"}
+        found["x-kubernetes-validations"] = [*found.get("x-kubernetes-validations", ()), rule]
     if "default" in found:
         found["default"] = _without_defaults(found["default"], found)
     return {key: found[key] for key in _KEPT if key in found}

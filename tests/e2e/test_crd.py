@@ -99,7 +99,7 @@ CHANGES: list[tuple[str, str, Any]] = [
     ("replace", "/spec/model/name", "mobilenet_v1"),
     ("replace", "/spec/model/initial", {"weights": "start.safetensors"}),
     ("replace", "/spec/data/source", "s3://fednas/digits"),
-    ("replace", "/spec/target/macs/share", 0.5),
+    ("replace", "/spec/target/macs/share", 0.4),
     ("add", "/spec/strategy/netAdapt/filterStep", 4),
     ("replace", "/spec/training/epochs", 2),
     ("add", "/spec/coordinator/resources/limits", {"cpu": "2"}),

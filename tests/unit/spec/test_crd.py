@@ -169,3 +169,14 @@ def test_a_status_is_read_and_written_in_camel_case() -> None:
     written = status.model_dump(exclude_none=True)
     assert written == {"observedGeneration": 2, "resultURI": "s3://b/l", "trackingRunID": "r"}
     assert SearchStatus.model_validate(written) == status
+
+
+def test_a_fractional_minimum_is_a_rule_too_for_the_api_server_takes_0_for_more() -> None:
+    found = 0
+    for path, node in nodes(root()):
+        low = node.get("minimum", 0)
+        if node.get("type") == "number" and low % 1:
+            found += 1
+            rules = [rule["rule"] for rule in node["x-kubernetes-validations"]]
+            assert f"self >= {low}" in rules, path
+    assert found >= 3
