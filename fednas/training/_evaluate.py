@@ -28,7 +28,6 @@ class Evaluated:
     loss_sum: float
 
 
-@torch.inference_mode()
 def evaluate(
     module: nn.Module,
     rows: Rows,
@@ -38,12 +37,14 @@ def evaluate(
     normalize: Normalize | None = None,
 ) -> Evaluated:
     """Count the right answers on all rows, in order; leaves the module in evaluation mode."""
+    # Before inference mode begins: weights that are laid out anew in it can never be trained.
     module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     correct, loss_sum = 0, 0.0
-    for images, labels in _batches(rows, shape, batch_size, normalize):
-        logits = module(images)
-        correct += int((logits.argmax(1) == labels).sum())
-        loss_sum += functional.cross_entropy(logits, labels, reduction="sum").item()
+    with torch.inference_mode():
+        for images, labels in _batches(rows, shape, batch_size, normalize):
+            logits = module(images)
+            correct += int((logits.argmax(1) == labels).sum())
+            loss_sum += functional.cross_entropy(logits, labels, reduction="sum").item()
     return Evaluated(correct=correct, total=len(rows), loss_sum=loss_sum)
 
 

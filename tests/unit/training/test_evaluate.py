@@ -79,3 +79,19 @@ def test_a_network_without_batch_norm_is_left_alone(make_network, rows):
     before = evaluate(network, rows, SHAPE)
     recalibrate(network, rows, SHAPE)
     assert evaluate(network, rows, SHAPE) == before
+
+
+def test_what_was_evaluated_can_be_trained(make_network, rows):
+    """A worker keeps its modules: the next task may train what the last one evaluated."""
+    network = make_network()
+    evaluate(network, rows, (1, 8, 8))
+    trained = train(
+        network,
+        rows,
+        (1, 8, 8),
+        epochs=0.5,
+        batch_size=32,
+        optimizer=Sgd(learning_rate=0.1),
+        seed=0,
+    )
+    assert np.isfinite(trained.loss)
