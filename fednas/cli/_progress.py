@@ -14,7 +14,6 @@ from fednas.api import Event, Finished, Waiting
 from fednas.federation import FINAL, INITIAL
 from fednas.result import Result
 from fednas.search import Added, Closed, DataRead, Entry, Recorded, Scored, Tuned, View, strategy_of
-from fednas.search._parts import Reason
 from fednas.space import resource
 from fednas.spec import FederatedSearch
 
@@ -105,10 +104,9 @@ class Watch:
                     f"rung {rung.rung}: {cut}, {rung.share:.3f}x {label}, "
                     f"accuracy {100 * rung.accuracy:.1f} %{beside}"
                 )
-            case Closed(failure=Reason() as failure) if (
-                entry.id.phase == FINAL and not entry.updates
-            ):
-                return f"the final training of {entry.id.subject} has failed: {failure.message}"
+            case Closed() if entry.id.phase == FINAL and not entry.updates and entry.failure:
+                why = entry.failure.message
+                return f"the final training of {entry.id.subject} has failed: {why}"
             case Tuned():
                 rung = self._view.ladder[entry.rung]
                 return (
