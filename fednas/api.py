@@ -29,7 +29,7 @@ from pydantic import ValidationError
 from fednas.data import Shards, load_dataset, make_shards, shards_key, source_digest
 from fednas.errors import BadInput, DataError, NotFound, SearchFailed
 from fednas.fleet import LocalFleet, available_cpus
-from fednas.models import Architecture, start_architecture, state_vector
+from fednas.models import Architecture, starting_network, state_vector
 from fednas.result import Result
 from fednas.search import DataRead, Inputs, Recorded, run_search
 from fednas.spec import FederatedSearch, load_spec
@@ -244,16 +244,7 @@ def local_network(
     """The starting network of a search, for the images and labels of a local data set."""
     spec = search.spec
     dataset = load_dataset(_local_source(search, data), spec.data.columns)
-    channels, size, _ = dataset.shape
-    return start_architecture(
-        spec.model.family,
-        channels=channels,
-        size=size,
-        classes=dataset.classes,
-        width_multiplier=spec.model.args.width_multiplier,
-        widths=spec.model.args.widths,
-        normalize=spec.data.normalize,
-    )
+    return starting_network(spec, dataset.shape, dataset.classes)
 
 
 def _all_there(shards: Shards, store: Store, layout: Layout) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fednas.models._architecture import FAMILIES, Architecture, start_architecture
+from fednas.models._architecture import FAMILIES, Architecture, start_architecture, starting_network
 from fednas.models._codec import decode, encode
 from fednas.models._model import Model
 from fednas.models._state_dict import state_vector
@@ -28,6 +28,7 @@ __all__ = [
     "layout",
     "load_vector",
     "start_architecture",
+    "starting_network",
     "state_vector",
     "to_vector",
 ]

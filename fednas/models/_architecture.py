@@ -10,9 +10,9 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fednas.errors import BadInput
-from fednas.spec import MODULE_PATTERN, Normalize
+from fednas.spec import MODULE_PATTERN, Normalize, SearchSpec
 
-__all__ = ["FAMILIES", "Architecture", "start_architecture"]
+__all__ = ["FAMILIES", "Architecture", "start_architecture", "starting_network"]
 
 FAMILIES: dict[str, tuple[int, ...]] = {
     "celeba_cnn": (32, 32, 32, 32),
@@ -200,4 +200,18 @@ def start_architecture(
         family=name,
         args=args,
         choices={"widths": tuple(max(1, round(w * width_multiplier)) for w in filters)},
+    )
+
+
+def starting_network(spec: SearchSpec, shape: tuple[int, int, int], classes: int) -> Architecture:
+    """The network that a spec names, for images [C, H, W] and so many classes."""
+    channels, size, _ = shape
+    return start_architecture(
+        spec.model.family,
+        channels=channels,
+        size=size,
+        classes=classes,
+        width_multiplier=spec.model.args.width_multiplier,
+        widths=spec.model.args.widths,
+        normalize=spec.data.normalize,
     )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fednas.data import Shards
 from fednas.errors import BadInput, DataError, OtherNumerics
 from fednas.federation import FINAL, INITIAL, longest_processing_time, round_robin
-from fednas.models import Architecture, encode, start_architecture
+from fednas.models import Architecture, encode, starting_network
 from fednas.objective import OBJECTIVES
 from fednas.search._entries import Consented, Started
 from fednas.search._parts import ClientInfo, Layer
@@ -107,16 +107,7 @@ async def begin(
     spec, view = search.spec, recorder.view
     shards = await asyncio.to_thread(inputs.shards)
     told(DataRead(shards.summary(), shards.warnings()))
-    channels, size, _ = shards.input
-    network = start_architecture(
-        spec.model.family,
-        channels=channels,
-        size=size,
-        classes=shards.classes,
-        width_multiplier=spec.model.args.width_multiplier,
-        widths=spec.model.args.widths,
-        normalize=spec.data.normalize,
-    )
+    network = starting_network(spec, shards.input, shards.classes)
     traced = await do(TRACE.task("0000/trace", Trace(architecture=network)))
     space_digest = traced.outputs["space"]
     space = Space.from_json(await asyncio.to_thread(blobs.get, space_digest))
