@@ -208,17 +208,20 @@ class Federation:
             means[output] = done.outputs["mean"]
         return means
 
-    async def derive(self, id: str, parent: Model, child: Architecture) -> Model:
-        """Cut a network down to another's widths."""
+    async def cut(self, id: str, parent: Model, child: Architecture) -> tuple[Model, TaskResult]:
+        """Cut a network down to another's widths, and evaluate it on the validation rows."""
         done = await self.do(
             DERIVE.task(
-                id,
+                f"{id}/derive",
                 Derive(parent=parent.architecture, child=child),
                 inputs={"weights": parent.weights, "space": self._space},
                 data={"calibration": self._calibration} if self._refit else {},
             )
         )
-        return Model(child, done.outputs)
+        cut = Model(child, done.outputs)
+        if self._refit:  # with statistics of the calibration rows already
+            return await self.evaluate(f"{id}/evaluate", cut, shard=self._validation)
+        return await self.evaluate(f"{id}/evaluate", cut)
 
     async def evaluate(
         self, id: str, model: Model, *, shard: str | None = None

@@ -135,8 +135,7 @@ class Ladder:
 
         widths = thin(space, space.start.widths, cost, cost(rung.widths))
         child = space.start.with_widths(widths)
-        cut = await self._federation.derive(f"{id}/baseline/derive", first.model, child)
-        model, done = await self._federation.evaluate(f"{id}/baseline/evaluate", cut)
+        model, done = await self._federation.cut(f"{id}/baseline", first.model, child)
         validation = {name: done.sums[name] for name in self._view.objective.sums}
         outcome = outcome_of(self._view.objective, model, validation)
         return Compared(

@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 
 from fednas.errors import SearchFailed
 from fednas.federation import Federation, Gathering, Member, Round, RoundId
-from fednas.models import Model
 from fednas.objective import OBJECTIVES
 from fednas.search._begin import DataRead, Inputs, begin, check_identity
-from fednas.search._entries import Ended, Generated, Scored
+from fednas.search._entries import Ended, Generated
 from fednas.search._final import train_finally
 from fednas.search._initial import from_scratch, given
 from fednas.search._ladder import Ladder
@@ -299,17 +298,13 @@ class _Loop:
             )
         )
 
-        async def cut(name: str, child: Model) -> Outcome:
-            id = RoundId(step.iteration, step.phase, name, 0)
-            if self.view.get(Scored, id) is None:
-                child = await self.federation.derive(
-                    f"{id.key}/derive", step.source, child.architecture
-                )
-            return await self.player.evaluate(id, child)
-
         return await _together(
             {
-                candidate.name: cut(candidate.name, Model(candidate.architecture, {}))
+                candidate.name: self.player.cut(
+                    RoundId(step.iteration, step.phase, candidate.name, 0),
+                    step.source,
+                    candidate.architecture,
+                )
                 for candidate in step.candidates
             }
         )

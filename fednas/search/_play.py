@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 from fednas.errors import Corrupt, NotFound
 from fednas.federation import Closing, Failure, Federation, Round, RoundId, Updates
-from fednas.models import Model
+from fednas.models import Architecture, Model
 from fednas.objective import Objective
 from fednas.search._entries import Closed, Computed, Scored
 from fednas.search._parts import Reason, Totals
@@ -70,15 +70,26 @@ class Player:
         await asyncio.to_thread(self._blobs.delete, *sorted(used - kept))
         return outcome
 
+    async def cut(self, id: RoundId, source: Model, child: Architecture) -> Outcome:
+        """Cut a network, count on the validation rows, and journal it."""
+        scored = self._view.get(Scored, id)
+        if scored is None:
+            scored = await self._score(id, *await self._federation.cut(id.key, source, child))
+        return self._outcome(scored, Model(child, {}))
+
     async def evaluate(self, id: RoundId, model: Model) -> Outcome:
         """Recompute the batch-norm statistics, count on the validation rows, and journal it."""
         scored = self._view.get(Scored, id)
         if scored is None:
-            evaluated, done = await self._federation.evaluate(f"{id.key}/evaluate", model)
-            sums = {name: done.sums[name] for name in self._view.objective.sums}
-            scored = Scored(id=id, blobs=dict(evaluated.blobs), sums=sums)
-            await self._recorder.write(scored)
+            evaluated = await self._federation.evaluate(f"{id.key}/evaluate", model)
+            scored = await self._score(id, *evaluated)
         return self._outcome(scored, model)
+
+    async def _score(self, id: RoundId, model: Model, done: TaskResult) -> Scored:
+        sums = {name: done.sums[name] for name in self._view.objective.sums}
+        scored = Scored(id=id, blobs=dict(model.blobs), sums=sums)
+        await self._recorder.write(scored)
+        return scored
 
     async def compute(self, step: Compute) -> TaskResult:
         """Work of the cloud, journalled."""

@@ -35,7 +35,7 @@ class Derive(Params):
 def run(task: Task, params: Derive, source: Source) -> Work:
     """Inputs weights and space; output weights. The child's MACs are counted, not only summed.
 
-    With data calibration, the child is refitted on it.
+    With data calibration, the child is refitted on it, and its batch-norm statistics are its.
     """
     import torch
 
@@ -62,17 +62,19 @@ def _refit(
     rows: Rows,
     network: Architecture,
 ) -> None:
-    """Refit the child on as many of the rows as memory allows."""
+    """Refit the child on as many of the rows as memory allows; its statistics are of all."""
     import torch
 
     from fednas.space import refit
-    from fednas.training import normalise
+    from fednas.training import normalise, recalibrate
 
     _, height, width = network.input_shape
     images, _ = split_rows(rows[: max(2, PIXELS // (height * width))].copy(), network.input_shape)
     for module in (parent, child):
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     refit(child, parent, kept, normalise(images, network.normalize))
+    if len(images) < len(rows):
+        recalibrate(child, rows, network.input_shape, normalize=network.normalize)
 
 
 DERIVE = Kind("derive", Derive, run)

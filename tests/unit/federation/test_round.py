@@ -166,17 +166,25 @@ def test_lost_updates_are_asked_for_by_the_same_tasks_again() -> None:
 
 
 @pytest.mark.parametrize("refit", [True, False])
-def test_a_network_is_cut_in_the_cloud_and_sees_rows_only_where_it_is_refitted(refit: bool) -> None:
+def test_a_network_is_cut_and_evaluated_in_the_cloud_with_statistics_taken_once(
+    refit: bool,
+) -> None:
     fleet, tasks = ScriptedFleet(), []
     submit = fleet.submit
     fleet.submit = lambda task: (tasks.append(task), submit(task))[1]  # type: ignore[method-assign]
     child = NETWORK.with_widths([4] * len(NETWORK.widths))
     parent = Model(NETWORK, {"weights": "w", "other": "o"})
-    cut = asyncio.run(federation(fleet, refit=refit).derive("0001/derive", parent, child))
-    (task,) = tasks
-    assert (task.id, task.kind, task.client) == ("0001/derive", "derive", "cloud")
-    assert task.inputs == {"weights": "w", "space": "s"}
-    assert task.data == ({"calibration": "c"} if refit else {})
+    cut, _ = asyncio.run(federation(fleet, refit=refit).cut("0001", parent, child))
+    derived, evaluated = tasks
+    assert (derived.id, derived.kind, derived.client) == ("0001/derive", "derive", "cloud")
+    assert derived.inputs == {"weights": "w", "space": "s"}
+    assert derived.data == ({"calibration": "c"} if refit else {})
+    assert (evaluated.id, evaluated.kind, evaluated.client) == (
+        "0001/evaluate",
+        "evaluate",
+        "cloud",
+    )
+    assert evaluated.data == {"shard": "v"} | ({} if refit else {"calibration": "c"})
     assert (cut.architecture, cut.blobs.keys()) == (child, {"weights"})
 
 
