@@ -7,19 +7,29 @@ smallest share. The rungs on either side of each share are evaluated on the test
 set in ``--test`` (``test*.parquet``), which may be larger than the file's own, and the accuracy at
 the share itself is read off the line between them. The cost is that of all clients together, for
 the search. Seeds change the validation rows, the partition and every draw, not the start weights.
+
+Two rows are no searches of ours: Torch-Pruning's global pruning of the same start, by magnitude
+(L2) and by Taylor expansion over the validation rows with their labels, in 400 steps; its
+batch-norm statistics are recomputed on the same calibration rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 SHARES = (0.75, 0.5, 0.35)
 SCREENED = {"screening": {"topK": {"keep": 3}}, "rounds": {"constant": {"pre": 1, "post": 0}}}
+ROUNDS = {"rounds": {"constant": {"pre": 2, "post": 10}}, "screening": {"none": {}}}
+AUTHORS = {"firstStep": 0.05, "stepDecay": 0.98, "filterStep": 8, "order": "accuracyPerResource"}
+NAIVE = {"firstStep": 0.05, "clientGroups": 1, "earlyDrop": {"none": {}}}
+PRUNED = {"Torch-Pruning, global magnitude": "magnitude", "Torch-Pruning, global Taylor": "taylor"}
 ROWS: dict[str, dict[str, Any]] = {
     "thinned alike, not refitted": {"strategy": {"uniform": {}}, "refit": False},
     "thinned alike": {"strategy": {"uniform": {}}},
@@ -28,6 +38,11 @@ ROWS: dict[str, dict[str, Any]] = {
     "netAdapt": {"strategy": {"netAdapt": {}}},
     "netAdapt, steps of 0.05": {"strategy": {"netAdapt": {"firstStep": 0.05}}},
     "netAdapt, best 3 trained": {"strategy": {"netAdapt": SCREENED}},
+    "authors' settings": {"strategy": {"netAdapt": {**AUTHORS, **ROUNDS}}, "refit": False},
+    "naive, down to 0.5": {
+        "strategy": {"netAdapt": {**NAIVE, **ROUNDS}},
+        "target": {"macs": {"share": 0.5}},
+    },
 }
 
 
@@ -37,6 +52,17 @@ def spec_of(search: Any, row: dict[str, Any], seed: int) -> dict[str, Any]:
     spec = {k: v for k, v in found["spec"].items() if k not in ("strategy", "finalTraining")}
     target = {"macs": {"share": min(SHARES)}}
     return {**found, "spec": {**spec, "target": target, "baseline": "none", "seed": seed, **row}}
+
+
+def at_shares(points: list[tuple[float, float]]) -> dict[str, float]:
+    """Accuracy at each share, on the line between the (share, accuracy) on either side of it."""
+    accuracy = {}
+    for (above, before), (below, after) in pairwise(points):
+        for share in SHARES:
+            if below <= share < above:
+                way = (above - share) / (above - below)
+                accuracy[f"{share}"] = (1 - way) * before + way * after
+    return accuracy
 
 
 def tested(rung: Any, rows: Any) -> float:
@@ -49,25 +75,108 @@ def tested(rung: Any, rows: Any) -> float:
     return 100 * counted.correct / counted.total
 
 
+def pruned(search: Any, name: str, seed: int, rows: Any) -> dict[str, Any]:
+    """The start pruned by Torch-Pruning until it is below the smallest share."""
+    import torch
+    import torch_pruning as tp
+    from safetensors.numpy import load_file
+    from torch.nn import functional
+
+    import fednas
+    from fednas.data import load_dataset, make_shards, open_rows, split_rows
+    from fednas.models import build, start_architecture
+    from fednas.resources import count_macs
+    from fednas.training import evaluate, normalise, recalibrate
+
+    spec = fednas.load_spec(spec_of(search, {}, seed)).spec
+    blobs: dict[str, Any] = {}
+
+    def put(blob: bytes) -> str:
+        digest = hashlib.sha256(blob).hexdigest()
+        blobs[digest] = open_rows(blob)
+        return digest
+
+    data = load_dataset(spec.data.source, spec.data.columns)
+    shards = make_shards(fednas.load_spec(spec_of(search, {}, seed)), data, put)
+    channels, size, _ = data.shape
+    network = start_architecture(
+        spec.model.family,
+        channels=channels,
+        size=size,
+        classes=data.classes,
+        width_multiplier=spec.model.args.width_multiplier,
+    )
+    (vector,) = load_file(spec.model.initial.weights).values()
+    module = build(network, vector).eval()
+    calibration = blobs[shards.calibration.shard]
+    images, labels = split_rows(blobs[shards.validation.shard].copy(), data.shape)
+    example = torch.zeros(1, *data.shape)
+    full = count_macs(module, example)
+    taylor = PRUNED[name] == "taylor"
+    pruner = tp.pruner.BasePruner(
+        module,
+        example,
+        importance=tp.importance.TaylorImportance()
+        if taylor
+        else tp.importance.MagnitudeImportance(p=2),
+        global_pruning=True,
+        pruning_ratio=0.9,
+        iterative_steps=400,
+        ignored_layers=[m for m in module.modules() if isinstance(m, torch.nn.Linear)],
+    )
+
+    def point() -> tuple[float, float]:
+        recalibrate(module, calibration, data.shape)
+        counted = evaluate(module, rows, data.shape)
+        return count_macs(module, example) / full, 100 * counted.correct / counted.total
+
+    points = [point()]
+    wanted = sorted(SHARES, reverse=True)
+    while wanted:
+        if taylor:
+            module.eval().zero_grad()
+            for part in range(0, len(images), 200):
+                logits = module(normalise(images[part : part + 200]))
+                target = torch.from_numpy(labels[part : part + 200])
+                functional.cross_entropy(logits, target).backward()
+        before = points[-1][0]
+        pruner.step()
+        share = count_macs(module, example) / full
+        if share < before - 0.02 or share <= wanted[0]:
+            points.append(point())
+            wanted = [one for one in wanted if one < share]
+    return {
+        "row": name,
+        "seed": seed,
+        "accuracy": at_shares(points),
+        "start": points[0][1],
+        "clientGmacs": 0.0,
+        "clientMb": 0.0,
+    }
+
+
 def measure(search: Any, name: str, seed: int, rows: Any, folder: Path) -> dict[str, Any]:
     """One search: accuracy by share, and what the clients paid."""
+    if name in PRUNED:
+        return pruned(search, name, seed, rows)
     import fednas
 
     result = fednas.run(
         fednas.load_spec(spec_of(search, ROWS[name], seed)), dir=folder, tracking=None
     )
-    accuracy = {}
-    for share in SHARES:
-        after = next(rung.rung for rung in result.ladder if rung.share <= share)
-        above, below = result.ladder[after - 1], result.ladder[after]
-        way = (above.share - share) / (above.share - below.share)
-        accuracy[f"{share}"] = (1 - way) * tested(above, rows) + way * tested(below, rows)
+    ladder = result.ladder
+    beside = {
+        index
+        for index, (above, below) in enumerate(pairwise(ladder))
+        if any(below.share <= share < above.share for share in SHARES)
+    }
+    points = {i: tested(ladder[i], rows) for i in sorted(beside | {i + 1 for i in beside} | {0})}
     cost = result.ledger.search
     return {
         "row": name,
         "seed": seed,
-        "accuracy": accuracy,
-        "start": tested(result.ladder[0], rows),
+        "accuracy": at_shares([(ladder[i].share, points[i]) for i in points]),
+        "start": points[0],
         "clientGmacs": cost.macs / 1e9,
         "clientMb": (cost.bytes_down + cost.bytes_up) / 1e6,
         "seconds": result.view.latest - result.view.began,
@@ -84,7 +193,7 @@ def main() -> None:
     parser.add_argument("file")
     parser.add_argument("--test", required=True, help="a folder with test*.parquet")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--rows", nargs="+", default=[*ROWS, *PRUNED], choices=[*ROWS, *PRUNED])
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -100,8 +209,9 @@ def main() -> None:
             arguments.out.write_text(json.dumps({"tests": len(rows), "runs": found}, indent=1))
     for name in arguments.rows:
         mine = [run for run in found if run["row"] == name]
-        means = [fmean(run["accuracy"][f"{s}"] for run in mine) for s in SHARES]
-        print(f"{name:30}", "  ".join(f"{mean:5.1f}" for mean in means))
+        met = [[run["accuracy"].get(f"{s}") for run in mine] for s in SHARES]
+        means = [f"{fmean(one):5.1f}" if None not in one else "    -" for one in met]
+        print(f"{name:32}", "  ".join(means))
 
 
 if __name__ == "__main__":

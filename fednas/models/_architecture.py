@@ -15,7 +15,6 @@ from fednas.spec import MODULE_PATTERN, Normalize, SearchSpec
 __all__ = ["FAMILIES", "Architecture", "start_architecture", "starting_network"]
 
 FAMILIES: dict[str, tuple[int, ...]] = {
-    "celeba_cnn": (32, 32, 32, 32),
     "cnn": (32, 32, 32, 32),
     "mobilenet_v1": (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024),
     "mobilenet_v2": (

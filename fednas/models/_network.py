@@ -13,7 +13,6 @@ from torch import nn
 from fednas.errors import DataError
 from fednas.models._architecture import Architecture
 from fednas.models._own import own_network
-from fednas.models.celeba_cnn import CelebaCnn
 from fednas.models.cnn import ConvNet
 from fednas.models.mobilenet_v1 import MobileNetV1
 from fednas.models.mobilenet_v2 import MobileNetV2
@@ -22,7 +21,6 @@ from fednas.models.resnet20 import ResNet20
 __all__ = ["build", "initialise", "layout", "load_vector", "to_vector"]
 
 _NETWORKS: dict[str, Callable[[int, int, int, tuple[int, ...]], nn.Module]] = {
-    "celeba_cnn": CelebaCnn,
     "cnn": ConvNet,
     "mobilenet_v1": MobileNetV1,
     "mobilenet_v2": MobileNetV2,

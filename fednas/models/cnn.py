@@ -1,4 +1,8 @@
-"""The small convolutional network of LEAF's CelebA task (Caldas et al., arXiv 1812.01097)."""
+"""The small convolutional network of LEAF's CelebA task (Caldas et al., arXiv 1812.01097).
+
+As its program has it, pooling keeps the border of odd sizes, so that 84 pixels end at 6 x 6. The
+bias of a convolution is left out, since the normalisation that follows takes it away.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,16 @@ __all__ = ["ConvNet"]
 
 
 class Layer(nn.Module):
-    """A 3 x 3 convolution and, unless the image is one pixel already, 2 x 2 max pooling."""
+    """A 3 x 3 convolution, normalised, and 2 x 2 max pooling, rounded up."""
 
-    def __init__(self, width_in: int, width_out: int, *, pool: bool) -> None:
+    def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(width_in, width_out, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(width_out)
-        self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        pooled: torch.Tensor = self.pool(torch.relu_(self.norm(self.conv(x))))
-        return pooled
+        return torch.relu_(self.pool(self.norm(self.conv(x))))
 
 
 class ConvNet(nn.Module):
@@ -41,8 +44,8 @@ class ConvNet(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for width_in, width_out in zip([channels, *widths], widths, strict=False):
-            layers.append(Layer(width_in, width_out, pool=size > 1))
-            size = max(1, size // 2)
+            layers.append(Layer(width_in, width_out))
+            size = -(-size // 2)
         self.layers = nn.Sequential(*layers)
         self.classifier = nn.Linear(widths[-1] * size * size, classes)
 

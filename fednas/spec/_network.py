@@ -94,11 +94,11 @@ class Network(Model):
         ),
     )
 
-    name: Literal["mobilenet_v1", "mobilenet_v2", "resnet20", "celeba_cnn", "cnn"] | None = Field(
+    name: Literal["mobilenet_v1", "mobilenet_v2", "resnet20", "cnn"] | None = Field(
         None,
         description="A network of the zoo: mobilenet_v1 or mobilenet_v2 (for images of 32 pixels "
-        "and more), resnet20 (for 32 pixels), celeba_cnn (for 84 pixels), or cnn (four small "
-        "convolutions, for small images).",
+        "and more), resnet20 (for 32 pixels), or cnn (four small convolutions, LEAF's "
+        "for CelebA).",
     )
     module: Text | None = Field(
         None,

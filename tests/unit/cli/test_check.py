@@ -34,11 +34,11 @@ def test_shares_are_of_the_macs_that_grow_with_the_group(fednas: Command, spec_f
 
 
 def test_the_table_has_a_row_for_each_group(fednas: Command, spec_file: Path) -> None:
-    said = fednas("check", spec_file, "--set", "model.name=celeba_cnn")
+    said = fednas("check", spec_file, "--set", "model.name=cnn")
     assert said.code == 0
-    assert "celeba_cnn on 1x8x8, 10 classes" in said.out
+    assert "cnn on 1x8x8, 10 classes" in said.out
     for i in range(4):
-        assert f"blocks.{i}.conv " in said.out
+        assert f"layers.{i}.conv " in said.out
     assert "left out" not in said.out
 
 

@@ -81,7 +81,7 @@ def test_every_width_keeps_a_filter():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"family": "resnet"}, "must be one of celeba_cnn, cnn, mobilenet_v1"),
+        ({"family": "resnet"}, "must be one of cnn, mobilenet_v1"),
         ({"family": "nets:build()"}, "or package.module:function"),
         ({"choices": {"widths": [8]}}, "mobilenet_v1 has 14 groups"),
         ({"choices": {"widths": [0] * 14}}, "greater than or equal to 1"),
@@ -102,7 +102,7 @@ def test_wrong_architectures_are_refused_in_words(change: dict[str, object], say
 
 
 def test_unknown_family_names_the_field():
-    with pytest.raises(BadInput, match=r"spec\.model\.name: got 'vgg'; must be one of celeba_cnn"):
+    with pytest.raises(BadInput, match=r"spec\.model\.name: got 'vgg'; must be one of cnn"):
         start_architecture("vgg", channels=3, size=32, classes=10)
 
 

@@ -47,10 +47,10 @@ def test_networks_at_full_width_have_the_published_size(
     assert count_macs(module, torch.zeros(1, 3, size, size)) == macs
 
 
-def test_the_celeba_network_keeps_the_borders_as_leaf_does():
-    module = build(start_architecture("celeba_cnn", channels=3, size=84, classes=2))
+def test_cnn_keeps_the_borders_as_leaf_does():
+    module = build(start_architecture("cnn", channels=3, size=84, classes=2))
     assert module.classifier.in_features == 32 * 6 * 6
-    assert module.blocks(torch.zeros(2, 3, 84, 84)).shape == (2, 32, 6, 6)
+    assert module.layers(torch.zeros(2, 3, 84, 84)).shape == (2, 32, 6, 6)
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))

@@ -144,7 +144,7 @@ def test_a_table_that_misses_a_tensor_does_not_pass(traced: Traced, choice: int)
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("mobilenet_v1", 32), ("mobilenet_v2", 32), ("resnet20", 16), ("celeba_cnn", 21)],
+    [("mobilenet_v1", 32), ("mobilenet_v2", 32), ("resnet20", 16), ("cnn", 21)],
 )
 def test_probe_logits_depend_on_every_filter(traced: Traced, name: str, size: int):
     space = traced(name, size)

@@ -33,7 +33,7 @@ def random_weights(space: Space, seed: int = 0) -> np.ndarray:
         ("mobilenet_v1", 32),
         ("mobilenet_v2", 32),
         ("resnet20", 16),
-        ("celeba_cnn", 21),
+        ("cnn", 21),
         ("cnn", 8),
         ("cnn", 32),
     ],

@@ -121,7 +121,7 @@ def test_every_problem_is_reported_at_once_with_path_value_and_remedy() -> None:
             "spec.strategy.netAdapt.maxIterations: got 'ten'; must be a whole number",
             "spec.suspend: got 'yes'; must be true or false",
             "spec.model.name: got 'cmn'; must be one of mobilenet_v1, mobilenet_v2, resnet20, "
-            "celeba_cnn, cnn; did you mean cnn?",
+            "cnn; did you mean cnn?",
             "spec.data.source: got 'gs://x/y'; must be digits, a path or s3://bucket/prefix",
             "spec.data.partition: got iid, dirichlet; must hold exactly one of iid, dirichlet, "
             "shards, column, quantitySkew",
