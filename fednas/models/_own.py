@@ -8,23 +8,19 @@ do not depend on torch's generator.
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable
-from contextlib import suppress
-from types import ModuleType
 
 from torch import nn
 
 from fednas.errors import BadInput
+from fednas.own import find, first_line
 
-__all__ = ["call", "first_line", "own_network"]
+__all__ = ["call", "own_network"]
 
 Network = Callable[[int, int, int, tuple[int, ...]], object]
 
+FIELD = "spec.model.module"
 WANTED = "must take (channels, size, classes, widths) and give an nn.Module"
 
 
@@ -41,12 +37,7 @@ def own_network(name: str) -> Callable[[int, int, int, tuple[int, ...]], nn.Modu
     BadInput
         There is no such module or function, or it does not take these arguments.
     """
-    module, _, attribute = name.partition(":")
-    found = getattr(_imported(name, module), attribute, None)
-    if found is None:
-        near = difflib.get_close_matches(attribute, dir(sys.modules[module]), 1)
-        hint = f"did you mean {near[0]}?" if near else "must name a function in it"
-        raise _wrong(name, f"{module} has no {attribute}; {hint}")
+    found = find(name, FIELD, "function")
     if not callable(found):
         raise _wrong(name, f"is no function but {type(found).__name__}; {WANTED}")
     try:
@@ -76,29 +67,5 @@ def call(
     return network
 
 
-def first_line(error: Exception) -> str:
-    """An error of somebody else's program in at most one line."""
-    text = str(error).strip().partition("\n")[0][:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _imported(name: str, module: str) -> ModuleType:
-    with suppress(FileNotFoundError):  # the folder was removed
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())  # as for `python -m`, but hiding nothing installed
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and f"{module}.".startswith(f"{error.name}."):
-            raise _wrong(
-                name,
-                f"there is no module {error.name}; must lie in the folder where the program "
-                "starts, or in the PYTHONPATH, or be installed",
-            ) from None
-        raise _wrong(name, f"{module} needs {error.name}, which is not installed") from None
-    except Exception as error:
-        raise _wrong(name, f"{module} cannot be imported ({first_line(error)})") from error
-
-
 def _wrong(name: str, what: str) -> BadInput:
-    return BadInput(f"spec.model.module: got {name!r}; {what}")
+    return BadInput(f"{FIELD}: got {name!r}; {what}")

@@ -18,9 +18,11 @@ from fednas.search._entries import (
 )
 from fednas.search._ledger import Cost, Ledger
 from fednas.search._loop import Event, run_search
+from fednas.search._order import Ranking, improves
 from fednas.search._parts import Ranked
 from fednas.search._reader import Reader, read_all
 from fednas.search._rung import Rung, rung_file, select
+from fednas.search._shrinking import ShrinkingSearch, candidate
 from fednas.search._status import status_of
 from fednas.search._strategies import STRATEGIES, strategy_of
 from fednas.search._strategy import (
@@ -39,6 +41,7 @@ from fednas.search._strategy import (
     Steps,
     Strategy,
     Train,
+    Tune,
     ask,
 )
 from fednas.search._view import Recorded, View
@@ -70,19 +73,24 @@ __all__ = [
     "Outcomes",
     "Problem",
     "Ranked",
+    "Ranking",
     "Reader",
     "Recorded",
     "Rung",
     "Scored",
+    "ShrinkingSearch",
     "Started",
     "Step",
     "Steps",
     "Strategy",
     "Train",
+    "Tune",
     "Tuned",
     "View",
     "Won",
     "ask",
+    "candidate",
+    "improves",
     "parse",
     "read_all",
     "run_search",

@@ -125,7 +125,7 @@ async def begin(
             "put them back or start a new search"
         )
     weights = await asyncio.to_thread(_given_weights, search, network, space, view, blobs, inputs)
-    groups = _make_groups(search, strategy.num_groups(space, len(shards.clients)), shards)
+    groups = _make_groups(search, _group_count(search, strategy, space), shards)
     if view.start is None:
         await recorder.write(
             _started(search, network, space, shards, groups, numerics, weights, kept, strategy)
@@ -197,6 +197,19 @@ def _check_target(search: FederatedSearch, space: Space, network: Architecture) 
             f"spec.target.{path}: got {value:.15g}; must be less than what the starting network "
             f"takes, {counted.words(full)}"
         )
+
+
+def _group_count(search: FederatedSearch, strategy: Strategy, space: Space) -> int:
+    """Of the clients; one's own strategy may say what cannot be."""
+    num_clients = len(clients(search))
+    count = strategy.num_groups(space, num_clients)
+    if not 1 <= count <= num_clients:
+        raise BadInput(
+            f"spec.strategy.{search.spec.strategy.chosen[0]}: wants {count} groups of clients; "
+            "must be at least 1 and at most the number of clients of all deviceClasses, "
+            f"{num_clients}"
+        )
+    return count
 
 
 def _make_groups(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from fednas.errors import BadInput
 from fednas.federation import FINAL
 from fednas.search._strategies import strategy_of
 from fednas.search._view import View
@@ -88,7 +89,7 @@ def status_of(
                 times_cheaper_than_naive=cheaper,
             ),
             display=Display(
-                iteration=f"{view.iteration}/{strategy_of(search).iterations}",
+                iteration=_iteration(view, search),
                 target=bound.resource,
                 share=f"{share:.2f}>{target:.2f}" if target else f"{share:.2f}",
                 clients=f"{available}/{total}",
@@ -96,6 +97,14 @@ def status_of(
             ),
             tracking_run_id=tracking_run_id,
         )
+
+
+def _iteration(view: View, search: FederatedSearch) -> str:
+    """Of at most how many; without those where a strategy of one's own cannot be imported here."""
+    try:
+        return f"{view.iteration}/{strategy_of(search).iterations}"
+    except BadInput:
+        return str(view.iteration)
 
 
 def _phase(view: View) -> Phase:

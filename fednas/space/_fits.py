@@ -10,7 +10,7 @@ from torch import nn
 
 from fednas.errors import BadInput
 from fednas.models import Architecture, build, layout
-from fednas.models._own import first_line
+from fednas.own import first_line
 from fednas.resources import count_macs, count_params
 from fednas.space._space import Space
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from fednas.errors import BadInput
 from fednas.models import Architecture, build, layout
-from fednas.models._own import first_line
+from fednas.own import first_line
 from fednas.resources import Terms
 from fednas.space._activations import activation_terms
 from fednas.space._check import probe_weights, why_not_cut

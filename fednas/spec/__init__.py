@@ -44,7 +44,7 @@ from fednas.spec._fleet import (
     Tracking,
 )
 from fednas.spec._identity import differences, identity, identity_digest
-from fednas.spec._load import load_spec
+from fednas.spec._load import load_spec, settings_of
 from fednas.spec._network import MODULE_PATTERN, Initial, ModelArgs, Network
 from fednas.spec._quantity import quantity
 from fednas.spec._search import (
@@ -76,6 +76,7 @@ from fednas.spec._strategy import (
     EarlyDrop,
     GrowingRounds,
     KeepAll,
+    Module,
     NetAdapt,
     Order,
     Random,
@@ -145,6 +146,7 @@ __all__ = [
     "Metadata",
     "Model",
     "ModelArgs",
+    "Module",
     "NetAdapt",
     "Network",
     "Normalize",
@@ -188,4 +190,5 @@ __all__ = [
     "load_spec",
     "parse_s3",
     "quantity",
+    "settings_of",
 ]

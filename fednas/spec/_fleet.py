@@ -42,7 +42,7 @@ PATTERNS = {
     ENDPOINT: ENDPOINT_RIGHT,
     BUCKET: BUCKET_RIGHT,
     TRACKING: TRACKING_RIGHT,
-    MODULE_PATTERN: "be package.module:function",
+    MODULE_PATTERN: "be package.module:name",
 }
 """Patterns in words: ``must ...``."""
 

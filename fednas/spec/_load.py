@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from fednas.errors import SpecError
+from fednas.spec._base import Model
 from fednas.spec._overrides import apply_overrides
 from fednas.spec._problems import words
 from fednas.spec._search import API_VERSION, KIND, FederatedSearch
 from fednas.spec._yaml import MAX_BYTES, read_yaml
 
-__all__ = ["load_spec"]
+__all__ = ["load_spec", "settings_of"]
+
+M = TypeVar("M", bound=Model)
 
 
 def load_spec(
@@ -53,6 +56,22 @@ def load_spec(
         return FederatedSearch.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         raise SpecError(words(error, FederatedSearch)) from None
+
+
+def settings_of(model: type[M], values: Mapping[str, Any]) -> M:
+    """Settings of a kind that the schema knows, from values in camelCase.
+
+    A strategy of one's own has them so from its arguments: ``settings_of(Choosing, args)``.
+
+    Raises
+    ------
+    SpecError
+        With every problem, its path relative to the settings.
+    """
+    try:
+        return model.model_validate(values, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise SpecError(words(error, model)) from None
 
 
 def _read(source: str | os.PathLike[str]) -> Any:

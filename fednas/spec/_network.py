@@ -15,7 +15,7 @@ from fednas.spec._training import InitialTraining
 __all__ = ["MODULE_PATTERN", "Initial", "ModelArgs", "Network", "location_rule"]
 
 MODULE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
-"""``package.module:function``."""
+"""``package.module:name``, of a function or a class."""
 
 
 def _is_location(text: str, pattern: str) -> bool:

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from fednas.spec._base import Int, Model, Number, OneOf, Rule
+from fednas.spec._arguments import Arguments
+from fednas.spec._base import Int, Model, Number, OneOf, Rule, Text
+from fednas.spec._network import MODULE_PATTERN
 
 __all__ = [
     "DEFAULT_STRATEGY",
@@ -16,6 +18,7 @@ __all__ = [
     "EarlyDrop",
     "GrowingRounds",
     "KeepAll",
+    "Module",
     "NetAdapt",
     "Order",
     "Random",
@@ -241,6 +244,22 @@ class Uniform(Shrinking):
     """No search: every group is thinned alike. What a search has to beat."""
 
 
+class Module(StrategySettings):
+    """A strategy of one's own, by its name in a module that is imported and run."""
+
+    path: Text = Field(
+        max_length=256,
+        pattern=MODULE_PATTERN,
+        description="package.module:name of the class, which the coordinator must be able to "
+        "import.",
+    )
+    args: Arguments = Field(
+        {},
+        max_length=64,
+        description="Keyword arguments of the class, by name: values of JSON.",
+    )
+
+
 class Strategy(OneOf):
     """How the search goes."""
 
@@ -250,6 +269,9 @@ class Strategy(OneOf):
     random: Random | None = Field(None, description="Candidates of random widths.")
     uniform: Uniform | None = Field(
         None, description="Every group of layers thinned alike: no search."
+    )
+    module: Module | None = Field(
+        None, description="A strategy of one's own: a class in a module of one's own."
     )
 
     def warnings(self, share: float) -> list[str]:

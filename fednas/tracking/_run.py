@@ -25,6 +25,9 @@ from fednas.tracking._store import SQLITE, Hopeless
 
 __all__ = ["NAME", "SEARCH_ID", "SearchRun", "title"]
 
+OWN_STRATEGY = "strategy.module.path"
+"""The param that names a strategy of one's own."""
+
 SEARCH_ID = "fednas.searchID"
 """The tag by which a search's run is found."""
 
@@ -206,7 +209,8 @@ def title(
     """The name of a run: that of its search, and what differs from the first of this name.
 
     ``cifar10``, then ``cifar10 netAdapt.firstStep=0.04`` or ``cifar10 earlyDrop.none``, and
-    ``cifar10 #3`` for the third of equals. What is unset is named only where nothing else differs.
+    ``cifar10 #3`` for the third of equals; ``cifar10 strategy=Pairs`` for a strategy of one's own.
+    What is unset is named only where nothing else differs.
 
     Parameters
     ----------
@@ -220,7 +224,8 @@ def title(
     if not before:
         return name
     first = before[0]
-    changed = [path for path in sorted({*params, *first}) if params.get(path) != first.get(path)]
+    paths = sorted({*params, *first}, key=_place)
+    changed = [path for path in paths if params.get(path) != first.get(path)]
     named = [path for path in changed if path in params] or changed
     differing = [_difference(path, params.get(path, "unset")) for path in named]
     shown = " ".join([name, *differing[:most], *(["..."] if len(differing) > most else [])])
@@ -228,7 +233,14 @@ def title(
     return f"{shown} #{same + 1}" if same else shown
 
 
+def _place(path: str) -> tuple[bool, str]:
+    """By the alphabet, but a strategy of one's own before its arguments."""
+    return path != OWN_STRATEGY, path
+
+
 def _difference(path: str, value: str) -> str:
+    if path == OWN_STRATEGY and ":" in value:
+        return f"strategy={value.rpartition(':')[2]}"
     name = ".".join(path.split(".")[-2:])
     return name if value == "{}" else f"{name}={value}"
 

@@ -1,4 +1,4 @@
-"""Every network of the zoo, and one of one's own, through a short search by ``fednas run``."""
+"""Every network of the zoo, and networks and strategies of one's own, by ``fednas run``."""
 
 from __future__ import annotations
 
@@ -77,5 +77,29 @@ def test_a_network_that_a_worker_cannot_import_is_one_line_and_leaves_no_journal
     said = run(tmp_path / "run", OWN / "search.yaml", "--set", "model.module=nets:bulid", code=2)
     assert said.splitlines()[-1] == (
         "error: spec.model.module: got 'nets:bulid'; nets has no bulid; did you mean build?"
+    )
+    assert not (tmp_path / "run" / "journal").exists()
+
+
+def test_a_strategy_of_ones_own_is_searched_from_its_folder(tmp_path: Path) -> None:
+    assert "pairs  Complete" in run(tmp_path / "run", OWN / "strategy.yaml")
+    result = fednas.open(tmp_path / "run")
+    start, first, second = result.ladder
+    assert start.accuracy > 0.8
+    assert second.share <= 0.6 < first.share <= 0.8
+    for before, after in ((start, first), (first, second)):
+        widths = (before.architecture.widths, after.architecture.widths)
+        pair = [b != a for b, a in zip(*widths, strict=True)]
+        assert sum(pair) == 2
+
+
+def test_a_strategy_that_cannot_be_imported_is_one_line_and_leaves_no_journal(
+    tmp_path: Path,
+) -> None:
+    wrong = ("--set", "strategy.module.path=strategies:Pars")
+    said = run(tmp_path / "run", OWN / "strategy.yaml", *wrong, code=2)
+    assert said.splitlines()[-1] == (
+        "error: spec.strategy.module.path: got 'strategies:Pars'; strategies has no Pars; "
+        "did you mean Pairs?"
     )
     assert not (tmp_path / "run" / "journal").exists()

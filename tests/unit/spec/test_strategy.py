@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import date
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydantic import Field
 
+from fednas.errors import SpecError
 from fednas.spec import (
     DeviceClass,
     Initial,
     InitialTraining,
+    Module,
     NetAdapt,
     OneOf,
     Partition,
     Strategy,
     StrategySettings,
+    differences,
+    identity,
     load_spec,
 )
 from fednas.spec._base import Int
 from fednas.spec._search import _groups_fit
 
-from .test_load import SMALLEST
+from .test_load import SMALLEST, document
 
 
 class Alone(StrategySettings):
@@ -92,3 +98,35 @@ def test_a_strategy_warns_under_its_own_name() -> None:
 
     assert Larger(all_alone=Alone()).warnings(0.25) == ["allAlone: 0.25 is hard to meet"]
     assert StrategySettings().warnings(0.25) == []
+
+
+def test_arguments_of_ones_own_strategy_stay_as_they_are_and_count_for_the_identity() -> None:
+    args = {"levels": 3, "rates": {"blocks.0.conv1": 0.5}, "more": [None, True, 1.0]}
+    own = {"module": {"path": "lab.strategies:Pairs", "args": args}}
+    search = load_spec(document(strategy=own))
+    assert search.to_dict()["spec"]["strategy"] == own
+    assert identity(search)["strategy"] == own
+    other = load_spec(document(strategy=own), ["strategy.module.args.levels=4"])
+    assert differences(identity(search), identity(other)) == [
+        "spec.strategy.module.args.levels: 3 -> 4"
+    ]
+    assert load_spec(SMALLEST, ["strategy.module.path=lab:Pairs"]).spec.strategy.chosen == (
+        "module",
+        Module(path="lab:Pairs"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ({"rates": [0.5, float("nan")]}, "must hold finite numbers; rates.1 is nan"),
+        ({"when": {"day": date(2026, 1, 2)}}, "must hold values of JSON; when.day is of type date"),
+        ({"rates": {"a/b": 1}}, "names must be of 1 to 64 letters, digits, _, - and .; not 'a/b'"),
+        ({"a": [[[[[[[[[1]]]]]]]]]}, "must have at most 8 levels; a.0.0.0.0.0.0.0 is deeper"),
+    ],
+)
+def test_arguments_are_values_of_json(args: dict[str, Any], says: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_spec(document(strategy={"module": {"path": "lab:Pairs", "args": args}}))
+    (line,) = caught.value.problems
+    assert line.startswith(f"spec.strategy.module.args: got a mapping; {says}")

@@ -36,3 +36,10 @@ def test_the_same_spec_again_is_counted() -> None:
 def test_many_differences_are_cut_short() -> None:
     other = {"a": "1", "b": "2", "c": "3", "d": "4", **FIRST}
     assert title("x", other, [FIRST]) == "x a=1 b=2 c=3 ..."
+
+
+def test_a_strategy_of_ones_own_is_named_before_its_arguments() -> None:
+    own = {"strategy.module.path": "lab.strategies:Pairs", "strategy.module.args.levels": "8"}
+    assert title("cifar10", own, [FIRST]).startswith("cifar10 strategy=Pairs args.levels=8")
+    more = own | {"strategy.module.args.levels": "9"}
+    assert title("cifar10", more, [own]) == "cifar10 args.levels=9"
