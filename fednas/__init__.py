@@ -18,6 +18,7 @@ from fednas.spec import FederatedSearch, load_spec
 
 if TYPE_CHECKING:
     from fednas.api import run
+    from fednas.planning import plan
     from fednas.result import Result
     from fednas.result import open_target as open
 
@@ -31,12 +32,14 @@ __all__ = [
     "__version__",
     "load_spec",
     "open",
+    "plan",
     "run",
 ]
 
 _LAZY = {
     "Result": ("fednas.result", "Result"),
     "open": ("fednas.result", "open_target"),
+    "plan": ("fednas.planning", "plan"),
     "run": ("fednas.api", "run"),
 }
 

@@ -15,6 +15,7 @@ from fednas.cli import (
     _client,
     _coordinate,
     _measure_latency,
+    _plan,
     _push,
     _report,
     _run,
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command("validate")(_validate.validate)
 app.command("check")(_check.check)
+app.command("plan")(_plan.plan)
 app.command("run")(_run.run)
 app.command("report")(_report.report)
 app.command("push")(_push.push)

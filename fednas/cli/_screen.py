@@ -9,7 +9,7 @@ from fednas.result import Result
 from fednas.search import Rung
 from fednas.space import resource
 
-__all__ = ["last_screen"]
+__all__ = ["duration", "last_screen", "si"]
 
 
 def last_screen(result: Result) -> str:
@@ -49,7 +49,7 @@ def _headline(result: Result) -> str:
     label = resource(view.target.resource).label
     return (
         f"{result.search.metadata.name}  {state}  {len(view.ladder)} models, "
-        f"1.00x .. {smallest:.2f}x {label}, {_duration(view.latest - view.began)}"
+        f"1.00x .. {smallest:.2f}x {label}, {duration(view.latest - view.began)}"
     )
 
 
@@ -77,8 +77,8 @@ def _cost(result: Result) -> str:
     if not cost.macs:
         return "the clients paid nothing: candidates were ranked in the cloud"
     line = (
-        f"each client: {_si(cost.macs / clients)}MAC, "
-        f"{_si((cost.bytes_down + cost.bytes_up) / clients)}B"
+        f"each client: {si(cost.macs / clients)}MAC, "
+        f"{si((cost.bytes_down + cost.bytes_up) / clients)}B"
     )
     factors = ledger.factors
     if factors:
@@ -96,7 +96,8 @@ def _nearby(uri: str) -> str:
     return uri if "://" in uri else min(uri, os.path.relpath(uri), key=len)
 
 
-def _si(number: float) -> str:
+def si(number: float) -> str:
+    """To three digits, with the prefix of its unit: ``1.23 G``."""
     for unit in ("", "k", "M", "G"):
         if number < 1000:
             return f"{number:.3g} {unit}"
@@ -104,7 +105,8 @@ def _si(number: float) -> str:
     return f"{number:.3g} T"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In the two largest units."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -16,6 +16,7 @@ from fednas.search._entries import (
     Won,
     parse,
 )
+from fednas.search._forecast import Expense, Forecast, forecast
 from fednas.search._ledger import Cost, Ledger
 from fednas.search._loop import Event, run_search
 from fednas.search._order import Ranking, improves
@@ -36,6 +37,7 @@ from fednas.search._strategy import (
     Evaluate,
     Outcome,
     Outcomes,
+    Planned,
     Problem,
     Step,
     Steps,
@@ -66,11 +68,14 @@ __all__ = [
     "Entry",
     "Evaluate",
     "Event",
+    "Expense",
+    "Forecast",
     "Generated",
     "Inputs",
     "Ledger",
     "Outcome",
     "Outcomes",
+    "Planned",
     "Problem",
     "Ranked",
     "Ranking",
@@ -90,6 +95,7 @@ __all__ = [
     "Won",
     "ask",
     "candidate",
+    "forecast",
     "improves",
     "parse",
     "read_all",

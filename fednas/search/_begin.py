@@ -26,7 +26,16 @@ from fednas.spec import FederatedSearch, clients, differences, identity
 from fednas.store import Blobs
 from fednas.work import TRACE, TRAIN, Task, TaskResult, Trace, Train
 
-__all__ = ["DataRead", "Inputs", "Start", "begin", "check_identity"]
+__all__ = [
+    "DataRead",
+    "Inputs",
+    "Start",
+    "begin",
+    "check_batches",
+    "check_identity",
+    "check_target",
+    "make_groups",
+]
 
 
 @dataclass(frozen=True)
@@ -117,15 +126,15 @@ async def begin(
     )
     found = await asyncio.to_thread(blobs.get, traced.outputs["numerics"])
     numerics: dict[str, str] = json.loads(found)
-    _check_batches(search, space)
-    _check_target(search, space, network)
+    check_batches(search, space)
+    check_target(search, space, network)
     if view.start is not None and view.start.data != shards.digest:
         raise DataError(
             "spec.data.source: these are not the data that this search began with; "
             "put them back or start a new search"
         )
     weights = await asyncio.to_thread(_given_weights, search, network, space, view, blobs, inputs)
-    groups = _make_groups(search, _group_count(search, strategy, space), shards)
+    groups = make_groups(search, strategy, space, shards)
     if view.start is None:
         await recorder.write(
             _started(search, network, space, shards, groups, numerics, weights, kept, strategy)
@@ -170,7 +179,7 @@ def _words(numerics: Mapping[str, str]) -> str:
     return f"{', '.join(parts)} ({numerics['digest'][:12]})"
 
 
-def _check_batches(search: FederatedSearch, space: Space) -> None:
+def check_batches(search: FederatedSearch, space: Space) -> None:
     """Batch normalisation over one value a channel has no variance: torch refuses to train."""
     spec = search.spec
     sizes = {"training": spec.training.batch_size}
@@ -186,7 +195,7 @@ def _check_batches(search: FederatedSearch, space: Space) -> None:
             )
 
 
-def _check_target(search: FederatedSearch, space: Space, network: Architecture) -> None:
+def check_target(search: FederatedSearch, space: Space, network: Architecture) -> None:
     """A start that meets the target already leaves nothing to search."""
     target = search.spec.target.bound
     counted = resource(target.resource)
@@ -199,22 +208,18 @@ def _check_target(search: FederatedSearch, space: Space, network: Architecture) 
         )
 
 
-def _group_count(search: FederatedSearch, strategy: Strategy, space: Space) -> int:
-    """Of the clients; one's own strategy may say what cannot be."""
-    num_clients = len(clients(search))
+def make_groups(
+    search: FederatedSearch, strategy: Strategy, space: Space, shards: Shards
+) -> tuple[tuple[str, ...], ...]:
+    """Even in number where all clients have as many samples, else even in samples."""
+    num_clients = len(shards.clients)
     count = strategy.num_groups(space, num_clients)
-    if not 1 <= count <= num_clients:
+    if not 1 <= count <= num_clients:  # one's own strategy may say what cannot be
         raise BadInput(
             f"spec.strategy.{search.spec.strategy.chosen[0]}: wants {count} groups of clients; "
             "must be at least 1 and at most the number of clients of all deviceClasses, "
             f"{num_clients}"
         )
-    return count
-
-
-def _make_groups(
-    search: FederatedSearch, count: int, shards: Shards
-) -> tuple[tuple[str, ...], ...]:
     if search.spec.data.partition.iid is not None:
         return round_robin([client.name for client in clients(search)], count)
     samples = {name: shard.samples for name, shard in shards.clients.items()}

@@ -6,7 +6,7 @@ The paper does not publish its own rule; these are ours.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fednas.spec import AdaptiveRounds, ConstantRounds, GrowingRounds, Rounds
 
@@ -28,6 +28,13 @@ class Plan:
     pre: int
     post: int
     patience: int | None = None
+
+    @property
+    def shortest(self) -> Plan:
+        """The rounds if the same candidate leads after each of them."""
+        if self.patience is None:
+            return self
+        return replace(self, post=min(self.post, max(1, self.patience + 1 - self.pre)))
 
     def enough(self, leaders: Sequence[str]) -> bool:
         """Whether a further round would hardly change who leads.

@@ -19,7 +19,7 @@ from functools import partial
 from fednas.errors import TrainingDiverged
 from fednas.federation import RoundId, default_group_count
 from fednas.models import Architecture
-from fednas.search._drop import kept_after, screened
+from fednas.search._drop import candidate_rounds, kept_after, screened
 from fednas.search._entries import Dropped, Won
 from fednas.search._order import Ranking, improves
 from fednas.search._rounds import Plan, plan_of
@@ -32,13 +32,14 @@ from fednas.search._strategy import (
     Entrant,
     Outcome,
     Outcomes,
+    Planned,
     Problem,
     Steps,
     Train,
     ask,
 )
 from fednas.seeds import derive_seed
-from fednas.space import Space, costs
+from fednas.space import Space, costs, thin
 from fednas.spec import Choosing
 from fednas.work import TRAIN
 
@@ -81,6 +82,43 @@ class ShrinkingSearch:
         """Smaller networks, as few as can win; none where it cannot be made any smaller."""
         raise NotImplementedError
 
+    def schedule(self, problem: Problem) -> tuple[Planned, ...]:
+        """The same targets, rounds and drops, on networks that are thinned alike.
+
+        Which layers the winners will have lost nobody knows yet: a winner costs what the candidates
+        do in the mean, and the next ones are those of a network that has come to the same cost by
+        losing a little of each layer.
+        """
+        settings, found = self.settings, list[Planned]()
+        network, cost = problem.space.start, float(problem.full)
+        for iteration in range(1, settings.max_iterations + 1):
+            if cost <= problem.budget * problem.full:
+                break
+            target = self._target(problem, iteration, cost)
+            candidates = self.candidates(problem, iteration, network, target)
+            if not candidates:
+                break
+            plan = plan_of(settings.rounds, self.progress(cost / problem.full, problem.budget))
+            met = [one for one in candidates if one.reached_target] or candidates
+            keep = screened(settings.screening, len(met))
+            cost = sum(problem.cost(one.architecture) for one in met) / len(met)
+            network = self._thinned(problem, cost)
+            if problem.cost(network) <= self._target(problem, iteration + 1, cost):
+                # Thinning alike goes in coarse steps where layers are narrow: none would be left.
+                largest = max(met, key=lambda one: problem.cost(one.architecture))
+                network = largest.architecture
+            found.append(
+                Planned(
+                    network=network,
+                    cost=cost,
+                    candidates=candidates,
+                    planned={PRE: plan.pre, POST: plan.post},
+                    least=self._rounds(plan.shortest, keep),
+                    most=self._rounds(plan, keep),
+                )
+            )
+        return tuple(found)
+
     def search(self, problem: Problem, start: Outcome) -> Steps[Ending]:
         """The paper's algorithm 1."""
         settings, full = self.settings, problem.full
@@ -89,8 +127,7 @@ class ShrinkingSearch:
         for iteration in range(1, settings.max_iterations + 1):
             if cost <= budget:
                 break
-            step = settings.first_step * settings.step_decay ** (iteration - 1) * full
-            target = max(cost - step, budget)
+            target = self._target(problem, iteration, cost)
             candidates = self.candidates(problem, iteration, current.model.architecture, target)
             if not candidates:
                 return Ending("BudgetNotReachable", "no layer can be cut any further")
@@ -122,6 +159,23 @@ class ShrinkingSearch:
             f"{cost / full:.3f} of the {problem.resource.label} after {settings.max_iterations} "
             "iterations; raise the strategy's maxIterations or firstStep",
         )
+
+    def _target(self, problem: Problem, iteration: int, cost: float) -> float:
+        """What an iteration is to come down to from ``cost``."""
+        settings, full = self.settings, problem.full
+        step = settings.first_step * settings.step_decay ** (iteration - 1) * full
+        return max(cost - step, problem.budget * full)
+
+    def _thinned(self, problem: Problem, cost: float) -> Architecture:
+        """The start, every layer thinned alike to a cost."""
+        space, counted = problem.space, problem.resource.cost
+        widths = thin(space, space.start.widths, lambda w: counted(space, w), cost)
+        return space.start.with_widths(widths)
+
+    def _rounds(self, plan: Plan, candidates: int) -> dict[str, int]:
+        """Phase -> rounds of one candidate, where so many are trained."""
+        pre, post = candidate_rounds(plan, self.settings.early_drop, candidates)
+        return {PRE: pre, POST: post}
 
     def _train(
         self,

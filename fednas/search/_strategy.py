@@ -38,6 +38,7 @@ __all__ = [
     "Evaluate",
     "Outcome",
     "Outcomes",
+    "Planned",
     "Problem",
     "Step",
     "Steps",
@@ -260,6 +261,32 @@ def ask(step: Step[A]) -> Steps[A]:
     return answer
 
 
+@dataclass(frozen=True)
+class Planned:
+    """What an iteration is expected to be, before anybody has trained anything.
+
+    Parameters
+    ----------
+    network : Architecture
+        What it is expected to come to, more or less.
+    cost : float
+        That of its winner, as expected, in the budget's resource.
+    candidates : tuple of Candidate
+    planned : mapping of str to int
+        As in `Cut`: phase -> rounds of a candidate that is never dropped nor stopped early.
+    least, most : mapping of str to int
+        Phase -> candidate-rounds, a round of one candidate by one group each: if the leader stays
+        the same from the first round on, and if no phase ends early.
+    """
+
+    network: Architecture
+    cost: float
+    candidates: tuple[Candidate, ...]
+    planned: Mapping[str, int]
+    least: Mapping[str, int]
+    most: Mapping[str, int]
+
+
 class Strategy(Protocol):
     """How a search goes; one file each, named in the table of `STRATEGIES`.
 
@@ -279,6 +306,9 @@ class Strategy(Protocol):
 
     def progress(self, share: float, budget: float) -> float:
         """How far a search is (0 to 1) whose last rung costs this share of the start."""
+
+    def schedule(self, problem: Problem) -> Sequence[Planned]:
+        """The iterations that are to be expected, without data, weights or training."""
 
     def search(self, problem: Problem, start: Outcome) -> Steps[Ending]:
         """From the trained starting network to an ending."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fednas.search._drop import kept_after, screened
+from fednas.search._drop import candidate_rounds, kept_after, screened
+from fednas.search._rounds import Plan
 from fednas.spec import EarlyDrop, KeepAll, Screening, SuccessiveHalving, TopK
 
 
@@ -27,3 +28,12 @@ def test_halving_keeps_the_better_half_after_every_round_but_always_one() -> Non
 def test_without_early_drop_everybody_survives() -> None:
     drop = EarlyDrop(none=KeepAll())
     assert [kept_after(drop, n, last_of_phase=True) for n in (1, 9)] == [1, 9]
+
+
+def test_candidates_that_are_dropped_train_no_further_rounds() -> None:
+    plan = Plan(pre=2, post=3)
+    assert candidate_rounds(plan, EarlyDrop(none=KeepAll()), 5) == (10, 15)
+    assert candidate_rounds(plan, EarlyDrop(top_k=TopK(keep=2)), 5) == (10, 6)
+    halving = EarlyDrop(successive_halving=SuccessiveHalving())
+    assert candidate_rounds(plan, halving, 9) == (9 + 5, 3 + 2 + 1)
+    assert candidate_rounds(Plan(0, 0), halving, 9) == (0, 0)

@@ -42,3 +42,14 @@ def test_adaptive_rounds_end_when_the_leader_has_stayed_for_as_long_as_patience(
 
 def test_others_never_end_early() -> None:
     assert not Plan(1, 9).enough(["a"] * 9)
+
+
+@given(st.integers(0, 5), st.integers(1, 5), st.integers(1, 5))
+def test_the_shortest_plan_ends_where_one_leader_is_enough(
+    pre: int, post: int, patience: int
+) -> None:
+    plan = Plan(pre, post, patience)
+    ends = (n for n in range(1, post + 1) if n == post or plan.enough(["a"] * (pre + n)))
+    assert plan.shortest.post == next(ends)
+    assert plan.shortest.pre == pre
+    assert Plan(pre, post).shortest == Plan(pre, post)

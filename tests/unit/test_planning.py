@@ -1,0 +1,42 @@
+"""A plan of the small search, beside what it has come to cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from fednas import plan
+from fednas.errors import BadInput
+from fednas.planning import Plan
+from fednas.search import View
+from tests.unit.tracking.conftest import recorded, recorded_search
+
+
+@pytest.fixture(scope="module")
+def planned() -> Plan:
+    return plan(recorded_search(), workers=2)
+
+
+def test_the_small_search_costs_what_was_planned(planned: Plan) -> None:
+    """Its leaders stayed the same in each iteration, so the range's low end is what to expect."""
+    ledger, found = View(recorded()).ledger, planned.forecast
+    least, most = found.least.search, found.most.search
+    assert least.macs == pytest.approx(ledger.search.macs, rel=0.2)
+    assert least.bytes_down == pytest.approx(ledger.search.bytes_down, rel=0.2)
+    assert least.bytes_up == pytest.approx(ledger.search.bytes_up, rel=0.2)
+    assert least.macs < most.macs < 1.5 * ledger.search.macs
+    assert found.naive_macs == pytest.approx(ledger.naive_macs, rel=0.2)
+    assert found.initial.macs == ledger.initial.macs
+    assert found.initial.bytes_up == pytest.approx(ledger.initial.bytes_up, rel=0.001)
+
+
+def test_more_workers_take_less_time(planned: Plan) -> None:
+    least, most = planned.seconds
+    assert 0 < least < most
+    twice = plan(recorded_search(), workers=2, clock=iter(range(99)).__next__)
+    once = plan(recorded_search(), workers=1, clock=iter(range(99)).__next__)
+    assert once.seconds == pytest.approx([2 * one for one in twice.seconds])
+
+
+def test_data_in_a_cluster_cannot_be_planned_from_here() -> None:
+    with pytest.raises(BadInput, match=r"spec\.data\.source: got s3://.*give a local copy"):
+        plan(recorded_search(), data="s3://bucket/data")
