@@ -189,6 +189,20 @@ def halved(weights: bytes, rows: bytes | None) -> Work:
     )
 
 
+def recalibrated(cut: bytes, calibration: bytes, rows: bytes) -> Work:
+    """What `halved` gave, evaluated with statistics of the calibration rows."""
+    child = NETWORK.with_widths([width // 2 for width in NETWORK.widths])
+    return execute(
+        task(
+            "evaluate",
+            inputs={"weights": digest_of(cut)},
+            data={"shard": digest_of(rows), "calibration": digest_of(calibration)},
+            params={"architecture": child.model_dump()},
+        ),
+        MemorySource(cut, calibration, rows),
+    )
+
+
 def test_with_calibration_rows_a_cut_network_is_refitted_and_makes_fewer_mistakes(
     weights: bytes,
 ) -> None:
@@ -199,17 +213,7 @@ def test_with_calibration_rows_a_cut_network_is_refitted_and_makes_fewer_mistake
     losses = []
     for calibration in (None, rows):
         cut = halved(start, calibration).outputs["weights"]
-        child = NETWORK.with_widths([width // 2 for width in NETWORK.widths])
-        evaluated = execute(
-            task(
-                "evaluate",
-                inputs={"weights": digest_of(cut)},
-                data={"shard": digest_of(unseen), "calibration": digest_of(rows)},
-                params={"architecture": child.model_dump()},
-            ),
-            MemorySource(cut, rows, unseen),
-        )
-        losses.append(evaluated.sums["loss"])
+        losses.append(recalibrated(cut, rows, unseen).sums["loss"])
     assert losses[1] < 0.9 * losses[0]
 
 
@@ -241,16 +245,7 @@ def test_the_statistics_of_a_refitted_network_are_those_of_all_calibration_rows(
     monkeypatch.setattr("fednas.work.derive.PIXELS", refitted_on * 8 * 8)
     rows = shard(90)
     cut = halved(weights, rows).outputs["weights"]
-    child = NETWORK.with_widths([width // 2 for width in NETWORK.widths])
-    again = execute(
-        task(
-            "evaluate",
-            inputs={"weights": digest_of(cut)},
-            data={"shard": digest_of(rows), "calibration": digest_of(rows)},
-            params={"architecture": child.model_dump()},
-        ),
-        MemorySource(cut, rows),
-    )
+    again = recalibrated(cut, rows, rows)
     np.testing.assert_allclose(decode(again.outputs["weights"]), decode(cut), rtol=1e-4, atol=1e-5)
 
 
