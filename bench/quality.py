@@ -7,6 +7,8 @@ smallest share. The rungs on either side of each share are evaluated on the test
 set in ``--test`` (``test*.parquet``), which may be larger than the file's own, and the accuracy at
 the share itself is read off the line between them. The cost is that of all clients together, for
 the search. Seeds change the validation rows, the partition and every draw, not the start weights.
+With ``--train ROUNDS`` every row ends with the file's final training for so many rounds of the rung
+that each device class gets, and that rung is evaluated before and after it.
 
 Two rows are no searches of ours: Torch-Pruning's global pruning of the same start, by magnitude
 (L2) and by Taylor expansion over the validation rows with their labels, in 400 steps; its
@@ -29,6 +31,7 @@ SCREENED = {"screening": {"topK": {"keep": 3}}, "rounds": {"constant": {"pre": 1
 ROUNDS = {"rounds": {"constant": {"pre": 2, "post": 10}}, "screening": {"none": {}}}
 AUTHORS = {"firstStep": 0.05, "stepDecay": 0.98, "filterStep": 8, "order": "accuracyPerResource"}
 NAIVE = {"firstStep": 0.05, "clientGroups": 1, "earlyDrop": {"none": {}}}
+CENTRAL = {"firstStep": 0.05, "screening": {"none": {}}, "rounds": {"constant": {"pre": 1}}}
 PRUNED = {"Torch-Pruning, global magnitude": "magnitude", "Torch-Pruning, global Taylor": "taylor"}
 ROWS: dict[str, dict[str, Any]] = {
     "thinned alike, not refitted": {"strategy": {"uniform": {}}, "refit": False},
@@ -39,6 +42,12 @@ ROWS: dict[str, dict[str, Any]] = {
     "netAdapt, steps of 0.05": {"strategy": {"netAdapt": {"firstStep": 0.05}}},
     "netAdapt, best 3 trained": {"strategy": {"netAdapt": SCREENED}},
     "authors' settings": {"strategy": {"netAdapt": {**AUTHORS, **ROUNDS}}, "refit": False},
+    "centralised, down to 0.5": {
+        "strategy": {"netAdapt": CENTRAL},
+        "deviceClasses": [{"name": "centre", "clients": 1}],
+        "data": {"partition": {"iid": {}}},
+        "target": {"macs": {"share": 0.5}},
+    },
     "naive, down to 0.5": {
         "strategy": {"netAdapt": {**NAIVE, **ROUNDS}},
         "target": {"macs": {"share": 0.5}},
@@ -46,12 +55,15 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-def spec_of(search: Any, row: dict[str, Any], seed: int) -> dict[str, Any]:
+def spec_of(search: Any, row: dict[str, Any], seed: int, train: int = 0) -> dict[str, Any]:
     """The file's spec with a row's fields, without what is only shown."""
     found = search.to_dict()
     spec = {k: v for k, v in found["spec"].items() if k not in ("strategy", "finalTraining")}
-    target = {"macs": {"share": min(SHARES)}}
-    return {**found, "spec": {**spec, "target": target, "baseline": "none", "seed": seed, **row}}
+    spec |= {"target": {"macs": {"share": min(SHARES)}}, "baseline": "none", "seed": seed, **row}
+    spec["data"] = found["spec"]["data"] | row.get("data", {})
+    if train:
+        spec["finalTraining"] = found["spec"]["finalTraining"] | {"rounds": train}
+    return {**found, "spec": spec}
 
 
 def at_shares(points: list[tuple[float, float]]) -> dict[str, float]:
@@ -65,14 +77,29 @@ def at_shares(points: list[tuple[float, float]]) -> dict[str, float]:
     return accuracy
 
 
-def tested(rung: Any, rows: Any) -> float:
+def tested(network: Any, architecture: Any, rows: Any) -> float:
     """Accuracy in per cent."""
     from fednas.training import evaluate
 
-    counted = evaluate(
-        rung.load(), rows, rung.architecture.input_shape, normalize=rung.architecture.normalize
-    )
+    counted = evaluate(network, rows, architecture.input_shape, normalize=architecture.normalize)
     return 100 * counted.correct / counted.total
+
+
+def searched(rung: Any, folder: Path, rows: Any) -> float:
+    """Accuracy in per cent, before any final training."""
+    from fednas.models import build, decode
+    from fednas.search import rung_file
+
+    weights = decode((folder / "ladder" / rung_file(rung.rung)).read_bytes())
+    return tested(build(rung.architecture, weights).eval(), rung.architecture, rows)
+
+
+def in_use(result: Any, rows: Any) -> dict[str, dict[str, float]]:
+    """Of each device class's rung, as it is deployed: its share, and its accuracy."""
+    return {
+        name: {"share": rung.share, "accuracy": tested(rung.load(), rung.architecture, rows)}
+        for name, rung in result.selected.items()
+    }
 
 
 def pruned(search: Any, name: str, seed: int, rows: Any) -> dict[str, Any]:
@@ -155,14 +182,16 @@ def pruned(search: Any, name: str, seed: int, rows: Any) -> dict[str, Any]:
     }
 
 
-def measure(search: Any, name: str, seed: int, rows: Any, folder: Path) -> dict[str, Any]:
+def measure(
+    search: Any, name: str, seed: int, rows: Any, folder: Path, train: int
+) -> dict[str, Any]:
     """One search: accuracy by share, and what the clients paid."""
     if name in PRUNED:
         return pruned(search, name, seed, rows)
     import fednas
 
     result = fednas.run(
-        fednas.load_spec(spec_of(search, ROWS[name], seed)), dir=folder, tracking=None
+        fednas.load_spec(spec_of(search, ROWS[name], seed, train)), dir=folder, tracking=None
     )
     ladder = result.ladder
     beside = {
@@ -170,9 +199,11 @@ def measure(search: Any, name: str, seed: int, rows: Any, folder: Path) -> dict[
         for index, (above, below) in enumerate(pairwise(ladder))
         if any(below.share <= share < above.share for share in SHARES)
     }
-    points = {i: tested(ladder[i], rows) for i in sorted(beside | {i + 1 for i in beside} | {0})}
+    points = {
+        i: searched(ladder[i], folder, rows) for i in sorted(beside | {i + 1 for i in beside} | {0})
+    }
     cost = result.ledger.search
-    return {
+    found = {
         "row": name,
         "seed": seed,
         "accuracy": at_shares([(ladder[i].share, points[i]) for i in points]),
@@ -181,6 +212,10 @@ def measure(search: Any, name: str, seed: int, rows: Any, folder: Path) -> dict[
         "clientMb": (cost.bytes_down + cost.bytes_up) / 1e6,
         "seconds": result.view.latest - result.view.began,
     }
+    if train:
+        trained = result.ledger.final.macs / 1e9
+        found |= {"trained": in_use(result, rows), "finalGmacs": trained}
+    return found
 
 
 def main() -> None:
@@ -194,6 +229,7 @@ def main() -> None:
     parser.add_argument("--test", required=True, help="a folder with test*.parquet")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", nargs="+", default=[*ROWS, *PRUNED], choices=[*ROWS, *PRUNED])
+    parser.add_argument("--train", type=int, default=0, help="rounds of final training")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -204,7 +240,9 @@ def main() -> None:
     for seed in arguments.seeds:
         for name in arguments.rows:
             with tempfile.TemporaryDirectory() as folder:
-                found.append(measure(search, name, seed, rows, Path(folder) / "run"))
+                found.append(
+                    measure(search, name, seed, rows, Path(folder) / "run", arguments.train)
+                )
             print(json.dumps(found[-1]), flush=True)
             arguments.out.write_text(json.dumps({"tests": len(rows), "runs": found}, indent=1))
     for name in arguments.rows:
