@@ -11,22 +11,23 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import InvalidStateError
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
-from fednas.errors import DiedInTask, StoreError, TaskFailed, TrainingDiverged
+from fednas.errors import DiedInTask, TaskFailed, TrainingDiverged
 from fednas.fleet._expected import Expectations, Expected
 from fednas.fleet._leases import ATTEMPTS, Fate, Job, Lease, LeaseBook
 from fednas.fleet._metrics import Metrics
 from fednas.fleet._numerics import Numerics
 from fednas.fleet._protocol import Complete, FailReason, Grant, Refusal, Register, Upload
 from fednas.fleet._sessions import Session, Sessions, Waiter, Waiters
-from fednas.fleet._updates import accept_task, problem_of, refusal_of, result_of
+from fednas.fleet._updates import problem_of, refusal_of, result_of
+from fednas.fleet._uploads import Uploads
 from fednas.store import Layout, MinioStore
 from fednas.work import CLOUD, Fleet, Pending, Task, TaskResult
 
@@ -55,15 +56,6 @@ class _Item:
         return self.pending.task
 
 
-@dataclass(eq=False)
-class _Update:
-    """A result whose uploads are being looked at; ``accepted`` fills up under the lock."""
-
-    lease: Lease[_Item]
-    report: Complete
-    accepted: dict[str, TaskResult] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class _Cloud:
     """What `RemoteFleet.open` brings."""
@@ -72,6 +64,7 @@ class _Cloud:
     layout: Layout
     fleet: Fleet
     expectations: Expectations
+    uploads: Uploads
     url_seconds: float
 
 
@@ -106,8 +99,6 @@ class RemoteFleet:
         self._jobs: dict[int, Job[_Item]] = {}
         self._waiters = Waiters()
         self._cloud: _Cloud | None = None
-        self._looks = ThreadPoolExecutor(1, thread_name_prefix="fednas-looks")
-        self._spent: deque[str] = deque()
         self._closed = threading.Event()
 
     def open(
@@ -125,10 +116,9 @@ class RemoteFleet:
             How long signed URLs live: longer than a round.
         """
         expectations = Expectations(store.get_range, blobs=layout.blobs, data=layout.data)
-        self._cloud = _Cloud(store, layout, cloud, expectations, url_seconds)
-        self._spent.extend(entry.key for entry in store.list(layout.uploads))
-        for loop in (self._tend, self._sweep):
-            threading.Thread(target=loop, args=(self._cloud,), daemon=True).start()
+        uploads = Uploads(store, layout, cloud)
+        self._cloud = _Cloud(store, layout, cloud, expectations, uploads, url_seconds)
+        threading.Thread(target=self._tend, daemon=True).start()
 
     @property
     def ready(self) -> bool:
@@ -166,8 +156,8 @@ class RemoteFleet:
     def close(self) -> None:
         """End the cloud's workers. Client programs are not told: the search may go on."""
         self._closed.set()
-        self._looks.shutdown(wait=False, cancel_futures=True)
         if self._cloud is not None:
+            self._cloud.uploads.close()
             self._cloud.fleet.close()
 
     def finish(self) -> None:
@@ -260,61 +250,36 @@ class RemoteFleet:
         if lease is None:
             self.metrics.stale.inc()
             return False
-        item, update = lease.job.item, _Update(lease, report)
+        item = lease.job.item
         problem = problem_of(item.task, item.expected, report)
         if problem is not None:
             self._refuse(lease, problem)
         elif not report.outputs:
-            self._accept(update)
+            self._accept(lease, report, {})
         else:
-            # Not here on the event loop: a pool that has to start takes seconds.
-            self._looks.submit(self._look, self._cloud, update)
+            told = partial(self._looked, lease, report)
+            self._cloud.uploads.look(lease.id, item.task, item.expected, report, told)
         return True
 
     # -- from a report to a result ---------------------------------------------------------------
 
-    def _look(self, cloud: _Cloud, update: _Update) -> None:
-        """Have the uploads looked at."""
-        lease, item = update.lease, update.lease.job.item
-        for name, output in update.report.outputs.items():
-            key = self._upload_key(lease, name)
-            form = item.expected.outputs[name]
-            look = accept_task(item.task, form, name, key, output.sha256)
-            try:
-                pending = cloud.fleet.submit(look)
-            except Exception as error:  # the pool has broken; nothing may wait for ever
-                self._unlooked(lease, error)
-                return
-            pending.future.add_done_callback(partial(self._looked, update, name))
-
-    def _looked(self, update: _Update, name: str, future: Future[TaskResult]) -> None:
-        """An upload has been looked at; on a thread of the cloud's pool."""
-        lease = update.lease
-        self._spent.append(self._upload_key(lease, name))
-        if future.cancelled():
-            return
-        error = future.exception()
-        if error is None:
-            with self._lock:
-                update.accepted[name] = future.result()
-                complete = len(update.accepted) == len(update.report.outputs)
-            if complete:
-                self._accept(update)
-            return
-        refused = refusal_of(error)
-        if refused is not None:
+    def _looked(
+        self, lease: Lease[_Item], report: Complete, found: dict[str, TaskResult] | BaseException
+    ) -> None:
+        """The uploads have been looked at; on a thread of the cloud's pool."""
+        if not isinstance(found, BaseException):
+            self._accept(lease, report, found)
+        elif (refused := refusal_of(found)) is not None:
             self._refuse(lease, refused)
-        else:
-            self._unlooked(lease, error)
+        else:  # by no fault of the sender; the task is leased again
+            with self._lock:
+                fate = self._book.retry(lease)
+            self._after(lease, fate, found)
 
-    def _unlooked(self, lease: Lease[_Item], error: BaseException) -> None:
-        """The look failed, by no fault of the sender; the task is leased again."""
-        with self._lock:
-            fate = self._book.retry(lease)
-        self._after(lease, fate, error)
-
-    def _accept(self, update: _Update) -> None:
-        lease, item = update.lease, update.lease.job.item
+    def _accept(
+        self, lease: Lease[_Item], report: Complete, accepted: dict[str, TaskResult]
+    ) -> None:
+        item = lease.job.item
         with self._lock:
             counts = self._book.accept(lease)
             if counts:
@@ -326,10 +291,10 @@ class RemoteFleet:
         self.metrics.accepted.inc()
         self.metrics.task_seconds.observe(seconds)
         self.metrics.bytes_down.inc(item.expected.size)
-        self.metrics.bytes_up.inc(sum(o.size for o in update.report.outputs.values()))
+        self.metrics.bytes_up.inc(sum(o.size for o in report.outputs.values()))
         log.info("update accepted", task=item.task.id, holder=lease.holder, seconds=seconds)
         with contextlib.suppress(InvalidStateError):
-            item.pending.future.set_result(result_of(item.task, update.report, update.accepted))
+            item.pending.future.set_result(result_of(item.task, report, accepted))
 
     def _refuse(self, lease: Lease[_Item], refused: Refusal) -> None:
         """An update is no good; the next client program gets its task."""
@@ -355,20 +320,17 @@ class RemoteFleet:
 
     # -- leasing ---------------------------------------------------------------------------------
 
-    def _upload_key(self, lease: Lease[_Item], name: str) -> str:
-        assert self._cloud is not None
-        return f"{self._cloud.layout.uploads}{lease.id}/{name}"
-
     def _granted(self, lease: Lease[_Item]) -> Grant:
         """The task with leave to read its blobs and to write its outputs, and nothing else."""
         assert self._cloud is not None
         store, layout, seconds = self._cloud.store, self._cloud.layout, self._cloud.url_seconds
+        key_of = partial(self._cloud.uploads.key, lease.id)
         task, expected = lease.job.item.task, lease.job.item.expected
         keys = {digest: layout.blobs + digest for digest in task.inputs.values()}
         keys |= {digest: layout.data + digest for digest in task.data.values()}
         uploads = {}
         for name, form in expected.outputs.items():
-            post = store.presigned_post(self._upload_key(lease, name), form.size, seconds)
+            post = store.presigned_post(key_of(name), form.size, seconds)
             uploads[name] = Upload(url=post.url, fields=post.fields, max_bytes=form.size)
         started = lease.job.item.pending.started
         if not started.done():
@@ -386,7 +348,7 @@ class RemoteFleet:
             ended = self._book.release(session.holder)
             self._waiters.wake(session.device_class, len(ended))
 
-    def _tend(self, cloud: _Cloud) -> None:
+    def _tend(self) -> None:
         """Every second: end silent leases, let waiters look again."""
         while not self._closed.wait(1.0):
             with self._lock:
@@ -397,16 +359,6 @@ class RemoteFleet:
             for lease in ended:
                 self.metrics.expired.inc()
                 self._log("lease expired", lease)
-
-    def _sweep(self, cloud: _Cloud) -> None:
-        """Remove uploads that were looked at, and those of an earlier life."""
-        while not self._closed.wait(1.0):
-            while self._spent:
-                keys = [self._spent[index] for index in range(min(1000, len(self._spent)))]
-                with contextlib.suppress(StoreError):
-                    cloud.store.delete(*keys)
-                for _ in keys:
-                    self._spent.popleft()
 
     # -- looking ---------------------------------------------------------------------------------
 

@@ -57,9 +57,9 @@ class Untended(RemoteFleet):
 
     tended = False
 
-    def _tend(self, cloud: Any) -> None:
+    def _tend(self) -> None:
         if self.tended:
-            super()._tend(cloud)
+            super()._tend()
 
 
 class Tended(Untended):
