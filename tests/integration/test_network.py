@@ -20,12 +20,26 @@ import yaml
 
 from fednas import run
 from fednas.cli import _coordinator
+from fednas.result import Result
 from fednas.store import Layout, MinioConfig
 from tests.servers import Minio, end, free_port, minio_server, process
 
 FEDNAS = [sys.executable, "-c", "from fednas.cli import main; main()"]
 SEARCH_ID = "11111111-2222-3333-4444-555555555555"
 SMALL = Path(__file__).parents[2] / "examples" / "small.yaml"
+
+
+def outcome(result: Result) -> dict[str, Any]:
+    """Everything that must not depend on where a search ran, nor on how often it was killed."""
+    store, journal = result.store, result.layout.journal
+    return {
+        "ladder": result.view.ladder_rows,
+        "decisions": result.view.decisions,
+        "ledger": result.ledger.to_dict(),
+        "journal": {
+            entry.key.removeprefix(journal): store.get(entry.key) for entry in store.list(journal)
+        },
+    }
 
 
 class Line:
@@ -98,12 +112,8 @@ class Line:
         """What the operator sends when the resource says acceptNewNumerics."""
         httpx.post(f"{self.url}/v1/accept-numerics", json={}, timeout=5).raise_for_status()
 
-    def ladder(self) -> list[tuple[Any, ...]]:
-        rows = json.loads(self.bucket.open().get(f"{Layout(SEARCH_ID).ladder}ladder.json"))
-        return [
-            (r["sha256"], r["accuracy"], r["searchedAccuracy"], r["baselineAccuracy"], r["file"])
-            for r in rows
-        ]
+    def outcome(self) -> dict[str, Any]:
+        return outcome(Result(self.bucket.open(), Layout(SEARCH_ID)))
 
     def _start(self, command: list[str], name: str, env: dict[str, str]) -> Any:
         return self._stack.enter_context(process(command, self.folder / f"{name}.log", env))
@@ -116,31 +126,27 @@ def line(tmp_path: Path, minio: Minio, bucket: MinioConfig) -> Iterator[Line]:
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
-    """The ladder of ``fednas run`` of the same file."""
-    folder = tmp_path_factory.mktemp("run") / "small"
-    ladder = run(SMALL, dir=folder, tracking=None).ladder
-    return [
-        (r.sha256, r.accuracy, r.searched_accuracy, r.baseline_accuracy, r.file) for r in ladder
-    ]
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What ``fednas run`` of the same file comes to."""
+    return outcome(run(SMALL, dir=tmp_path_factory.mktemp("run") / "small", tracking=None))
 
 
 @pytest.mark.slow
 def test_the_ladder_over_the_network_is_that_of_a_local_run(
-    line: Line, expected: list[tuple[Any, ...]]
+    line: Line, expected: dict[str, Any]
 ) -> None:
     line.coordinator()
     clients = line.clients()
     line.wait(lambda status: status["status"]["clients"] == {"available": 12, "total": 12})
     status = line.wait(lambda status: status["over"])
     assert not status["failed"], status
-    assert line.ladder() == expected
+    assert line.outcome() == expected
     assert [child.wait(60) for child in clients] == [0, 0, 0, 0]
 
 
 @pytest.mark.slow
 def test_killed_once_each_they_come_to_the_same_ladder(
-    line: Line, expected: list[tuple[Any, ...]]
+    line: Line, expected: dict[str, Any]
 ) -> None:
     coordinator = line.coordinator()
     phone, *_ = line.clients()
@@ -153,12 +159,12 @@ def test_killed_once_each_they_come_to_the_same_ladder(
     line.wait(lambda status: status["status"].get("rounds", 0) >= rounds)
     status = line.wait(lambda status: status["over"])
     assert not status["failed"], status
-    assert line.ladder() == expected
+    assert line.outcome() == expected
 
 
 @pytest.mark.slow
 def test_a_store_that_goes_away_in_mid_search_changes_nothing(
-    tmp_path: Path, expected: list[tuple[Any, ...]]
+    tmp_path: Path, expected: dict[str, Any]
 ) -> None:
     with minio_server(tmp_path / "minio") as minio:
         bucket = MinioConfig(minio.endpoint, "fednas", minio.user, minio.password)
@@ -172,7 +178,7 @@ def test_a_store_that_goes_away_in_mid_search_changes_nothing(
             minio.start()
             status = line.wait(lambda status: status["over"])
             assert not status["failed"], status
-            assert line.ladder() == expected
+            assert line.outcome() == expected
 
 
 @pytest.mark.slow
