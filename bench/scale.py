@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from fednas.data import Shard, Shards
 from fednas.models import Architecture, decode, encode
-from fednas.search import Inputs, View, run_search, status_of
+from fednas.search import Inputs, StartFile, View, run_search, status_of
 from fednas.space import Space, derive, trace
 from fednas.spec import FederatedSearch, clients, load_spec
 from fednas.store import Blobs, FolderStore, Layout
@@ -212,7 +212,9 @@ def measure(num_clients: int, iterations: int) -> dict[str, Any]:
                 fleet=fleet,
                 inputs=Inputs(
                     shards=lambda: shards,
-                    weights=lambda shapes: fleet._zeros(architecture.widths),
+                    weights=lambda: StartFile(
+                        "start.safetensors", encode(fleet._zeros(architecture.widths))
+                    ),
                     table=lambda field, path: b"",
                 ),
                 timeout=600.0,
@@ -236,7 +238,7 @@ def measure(num_clients: int, iterations: int) -> dict[str, Any]:
             fleet=fleet,
             inputs=Inputs(
                 shards=lambda: shards,
-                weights=lambda _: np.zeros(1, np.float32),
+                weights=lambda: StartFile("start.safetensors", b""),
                 table=lambda field, path: b"",
             ),
             timeout=None,

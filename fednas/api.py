@@ -16,24 +16,30 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import ValidationError
 
 from fednas.data import Shards, load_dataset, make_shards, shards_key, source_digest
 from fednas.errors import BadInput, DataError, NotFound, SearchFailed
 from fednas.fleet import LocalFleet, available_cpus
-from fednas.models import Architecture, starting_network, state_vector
+from fednas.models import Architecture, starting_network
 from fednas.result import Result
-from fednas.search import DataRead, Inputs, Recorded, run_search
-from fednas.spec import FederatedSearch, load_spec
-from fednas.store import Blobs, FolderStore, Layout, Store, canonical_json
+from fednas.search import (
+    DataRead,
+    Inputs,
+    Recorded,
+    StartFile,
+    read_start,
+    run_search,
+    rung_number,
+)
+from fednas.spec import FederatedSearch, load_spec, parse_s3
+from fednas.store import Blobs, FolderStore, Layout, Store, canonical_json, open_bucket
 from fednas.tracking import Tracker, figure
 from fednas.work import TaskDone
 
@@ -48,7 +54,7 @@ __all__ = [
     "local_weights",
     "mlflow_uri",
     "run",
-    "start_vector",
+    "start_network",
 ]
 
 _log = logging.getLogger("fednas")
@@ -145,7 +151,7 @@ def run(
                     fleet=local,
                     inputs=Inputs(
                         shards=lambda: local_shards(search, store, layout, data),
-                        weights=lambda shapes: local_weights(search, shapes),
+                        weights=lambda: local_weights(search),
                         table=local_table,
                     ),
                     timeout=None,
@@ -242,9 +248,23 @@ def local_network(
     search: FederatedSearch, data: str | os.PathLike[str] | None = None
 ) -> Architecture:
     """The starting network of a search, for the images and labels of a local data set."""
-    spec = search.spec
-    dataset = load_dataset(_local_source(search, data), spec.data.columns)
-    return starting_network(spec, dataset.shape, dataset.classes)
+    dataset = load_dataset(_local_source(search, data), search.spec.data.columns)
+    return start_network(search, dataset.shape, dataset.classes)
+
+
+def start_network(
+    search: FederatedSearch, shape: tuple[int, int, int], classes: int
+) -> Architecture:
+    """The network that a search starts from, for images [C, H, W] and so many classes.
+
+    Start weights are read only where they are a rung by their name: the others fill the network
+    that the spec names.
+    """
+    network = starting_network(search.spec, shape, classes)
+    path = search.spec.model.initial.weights
+    if path is None or rung_number(path) is None:
+        return network
+    return local_weights(search).network(network)
 
 
 def _all_there(shards: Shards, store: Store, layout: Layout) -> bool:
@@ -255,17 +275,12 @@ def _all_there(shards: Shards, store: Store, layout: Layout) -> bool:
     return all(blobs.key(part.shard) in there for part in needed)
 
 
-def local_weights(
-    search: FederatedSearch, shapes: Mapping[str, tuple[int, ...]]
-) -> npt.NDArray[np.float32]:
-    """The vector of ``model.initial.weights``, for a network of these tensors."""
+def local_weights(search: FederatedSearch) -> StartFile:
+    """The file of ``model.initial.weights``: local, or in a bucket that the environment opens."""
     path = search.spec.model.initial.weights
     assert path is not None
     if path.startswith("s3://"):
-        raise BadInput(
-            f"spec.model.initial.weights: got {path}, which lies in a cluster's store; "
-            "give a local copy with --set model.initial.weights=FILE"
-        )
+        return _bucket_weights(path)
     try:
         blob = Path(path).read_bytes()
     except OSError as error:
@@ -273,7 +288,26 @@ def local_weights(
             f"spec.model.initial.weights: {path}: {error.strerror}; must be a safetensors file of "
             "trained weights"
         ) from None
-    return start_vector(path, blob, shapes)
+    return read_start(path, blob, lambda beside: Path(beside).read_bytes())
+
+
+def _bucket_weights(path: str) -> StartFile:
+    """Start weights from a bucket, with credentials and endpoint from the environment."""
+    try:
+        store = open_bucket(parse_s3(path)[0])
+    except BadInput as error:
+        raise DataError(
+            f"spec.model.initial.weights: got {path}, which lies in a cluster's store; give a "
+            f"local copy with --set model.initial.weights=FILE, or what opens the bucket: {error}"
+        ) from None
+
+    def read(uri: str) -> bytes:
+        return store.get(parse_s3(uri)[1])
+
+    try:
+        return read_start(path, read(path), read)
+    except NotFound:
+        raise DataError(f"spec.model.initial.weights: {path}: no such object") from None
 
 
 def local_table(field: str, path: str) -> bytes:
@@ -289,16 +323,6 @@ def local_table(field: str, path: str) -> bytes:
         raise DataError(
             f"{field}: {path}: {error.strerror}; must be a table that fednas measure-latency wrote"
         ) from None
-
-
-def start_vector(
-    path: str, blob: bytes, shapes: Mapping[str, tuple[int, ...]]
-) -> npt.NDArray[np.float32]:
-    """The vector of start weights that were read from ``path``; `DataError` names it."""
-    try:
-        return state_vector(blob, shapes)
-    except DataError as error:
-        raise DataError(f"spec.model.initial.weights: {path}: {error}") from None
 
 
 def _tracker(search: FederatedSearch, store: FolderStore, uri: str | None) -> Tracker | None:

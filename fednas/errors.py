@@ -4,6 +4,7 @@
     ├── BadInput (also ValueError)     what the user wrote is wrong; exit code 2
     │   ├── SpecError                  a FederatedSearch; carries one line per field
     │   ├── DataError                  a data set, start weights or a target that cannot be read
+    │   ├── OtherSpec                  the search was begun with another spec
     │   └── OtherNumerics              this machine computes other bits; waits, or wants consent
     ├── SearchFailed                   the search ended without what was asked; exit code 1
     ├── TaskFailed                     one client task gave no update; the round goes on without it
@@ -29,6 +30,7 @@ __all__ = [
     "FednasError",
     "NotFound",
     "OtherNumerics",
+    "OtherSpec",
     "SearchFailed",
     "SpecError",
     "StoreError",
@@ -70,6 +72,10 @@ class DataError(BadInput):
     """A data set, start weights or a target that cannot be read."""
 
     reason = "DataUnreadable"
+
+
+class OtherSpec(BadInput):
+    """The search that is to go on was begun with another spec; nothing is lost by it."""
 
 
 class OtherNumerics(BadInput):

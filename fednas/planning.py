@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from fednas.api import local_shards, local_table
+from fednas.api import local_shards, local_table, start_network
 from fednas.data import Rows, Shards, open_rows
 from fednas.fleet import available_cpus
-from fednas.models import starting_network
 from fednas.search import Expense, Forecast, forecast
 from fednas.space import Space, trace
 from fednas.spec import FederatedSearch, load_spec
@@ -109,7 +108,7 @@ def plan(
     with TemporaryDirectory(prefix="fednas-plan-") as folder:
         store, layout = FolderStore(Path(folder)), Layout()
         shards = local_shards(search, store, layout, data)
-        space = trace(starting_network(search.spec, shards.input, shards.classes))
+        space = trace(start_network(search, shards.input, shards.classes))
         foreseen = forecast(
             search, space, shards, tables=Blobs(store, layout.tables), read=local_table
         )

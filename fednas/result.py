@@ -36,6 +36,11 @@ class LadderRung(Rung):
         share = f"{self.share:.3f}x {resource(self.resource).label}"
         return f"LadderRung({self.rung}, {share}, accuracy {self.accuracy:.4f})"
 
+    @property
+    def uri(self) -> str:
+        """Where its weights lie: what ``model.initial.weights`` takes."""
+        return self.store.uri(self.key)
+
     def load(self) -> nn.Module:
         """The trained network in evaluation mode; needs torch.
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from fednas.api import local_shards, local_table, local_weights, start_vector
+from fednas.api import local_shards, local_table, local_weights
 from fednas.data import (
     Shards,
     load_files,
@@ -20,7 +17,7 @@ from fednas.data import (
     split_files,
 )
 from fednas.errors import DataError, NotFound
-from fednas.search import Inputs
+from fednas.search import Inputs, StartFile, read_start
 from fednas.spec import FederatedSearch, identity_digest, parse_s3
 from fednas.store import Blobs, Layout, MinioConfig, MinioStore, Store, canonical_json
 
@@ -47,25 +44,26 @@ def bucket_inputs(
         store.put(known, _json(made))
         return made
 
-    def weights(shapes: Mapping[str, tuple[int, ...]]) -> NDArray[np.float32]:
+    def read(uri: str) -> bytes:
+        source, key = _open(uri, config)
+        return source.get(key)
+
+    def weights() -> StartFile:
         path = search.spec.model.initial.weights
         if path is None or not path.startswith("s3://"):
-            return local_weights(search, shapes)
-        source, key = _open(path, config)
+            return local_weights(search)
         try:
-            blob = source.get(key)
+            return read_start(path, read(path), read)
         except NotFound:
             raise DataError(
                 f"spec.model.initial.weights: {path}: no such object; fednas push FILE {path}"
             ) from None
-        return start_vector(path, blob, shapes)
 
     def table(field: str, path: str) -> bytes:
         if not path.startswith("s3://"):
             return local_table(field, path)
-        source, key = _open(path, config)
         try:
-            return source.get(key)
+            return read(path)
         except NotFound:
             raise DataError(f"{field}: {path}: no such object; fednas push FILE {path}") from None
 

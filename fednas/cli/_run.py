@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from fednas.cli._from_rung import advice, check_folder, rung_of, setting
+from fednas.errors import BadInput, OtherSpec
 from fednas.spec import FederatedSearch, load_spec
 
 __all__ = ["run"]
@@ -23,6 +25,18 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a field below spec."),
     ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="TARGET",
+            help="Start from a rung of another search: its run folder, or "
+            "s3://bucket/ladder/<searchID>.",
+        ),
+    ] = None,
+    rung: Annotated[
+        int | None, typer.Option(min=0, help="With --from, which one; default: the last.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; default: one per core.")
     ] = None,
@@ -34,7 +48,10 @@ def run(
     ] = False,
 ) -> None:
     """Run a search to its end, or go on with one that was interrupted."""
-    search = load_spec(file, set or ())
+    if rung is not None and from_ is None:
+        raise BadInput("--rung: is one of another search's; must come with --from TARGET")
+    start = None if from_ is None else rung_of(from_, rung)
+    search = load_spec(file, [*(set or ()), *([] if start is None else [setting(start)])])
     console = Console(stderr=True)
     for warning in search.spec.warnings():
         console.print(f"warning: {warning}", highlight=False)
@@ -46,6 +63,8 @@ def run(
     from fednas.result import Result
 
     folder = dir or api.default_folder(search)
+    if start is not None:
+        check_folder(folder, start)
 
     def finished(result: Result) -> None:
         typer.echo(last_screen(result))
@@ -64,6 +83,8 @@ def run(
                 on_event=watch,
                 accept_new_numerics=accept_new_numerics,
             )
+    except OtherSpec as error:
+        raise BadInput(f"{error}{advice(folder)}") from None
     except KeyboardInterrupt:
         console.print(
             f"interrupted; nothing is lost: the same command goes on from {folder}",

@@ -100,7 +100,8 @@ def _one_vector(blob: bytes, length: int) -> Vector:
     if len(vector) != length:
         raise DataError(
             f"holds {len(vector)} weights; this network needs {length}: they are of another "
-            "network, of another size of image, or of another number of classes"
+            "network, of another size of image, or of another number of classes; a rung of "
+            "another search needs its ladder.json beside it"
         )
     return vector
 

@@ -24,6 +24,7 @@ from fednas.search._parts import Ranked
 from fednas.search._reader import Reader, read_all
 from fednas.search._rung import Rung, rung_file, select
 from fednas.search._shrinking import ShrinkingSearch, candidate
+from fednas.search._start_file import StartFile, read_start, rung_number
 from fednas.search._status import status_of
 from fednas.search._strategies import STRATEGIES, strategy_of
 from fednas.search._strategy import (
@@ -84,6 +85,7 @@ __all__ = [
     "Rung",
     "Scored",
     "ShrinkingSearch",
+    "StartFile",
     "Started",
     "Step",
     "Steps",
@@ -99,8 +101,10 @@ __all__ = [
     "improves",
     "parse",
     "read_all",
+    "read_start",
     "run_search",
     "rung_file",
+    "rung_number",
     "select",
     "status_of",
     "strategy_of",

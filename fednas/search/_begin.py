@@ -7,23 +7,21 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from fednas.data import Shards
-from fednas.errors import BadInput, DataError, OtherNumerics
+from fednas.errors import BadInput, DataError, OtherNumerics, OtherSpec
 from fednas.federation import FINAL, INITIAL, longest_processing_time, round_robin
 from fednas.models import Architecture, encode, starting_network
 from fednas.objective import OBJECTIVES
 from fednas.search._entries import Consented, Started
 from fednas.search._parts import ClientInfo, Layer
 from fednas.search._recorder import Recorder
+from fednas.search._start_file import StartFile
 from fednas.search._strategy import Strategy
 from fednas.search._tables import keep_tables, read_tables
 from fednas.search._view import View
 from fednas.space import Space, costs, resource
 from fednas.spec import FederatedSearch, clients, differences, identity
-from fednas.store import Blobs
+from fednas.store import Blobs, digest_of
 from fednas.work import TRACE, TRAIN, Task, TaskResult, Trace, Train
 
 __all__ = [
@@ -47,13 +45,13 @@ class Inputs:
     shards : callable
         Cuts the data set into shards in the store (or finds them there).
     weights : callable
-        Shapes of the network's tensors, in order -> the vector that the spec's start weights give.
+        Reads the file of the spec's start weights; asked only where the spec names one.
     table : callable
         The field that names it, and a class's ``latencyTable`` -> the bytes that lie there.
     """
 
     shards: Callable[[], Shards]
-    weights: Callable[[Mapping[str, tuple[int, ...]]], npt.NDArray[np.float32]]
+    weights: Callable[[], StartFile]
     table: Callable[[str, str], bytes]
 
 
@@ -72,7 +70,7 @@ class Start:
     Parameters
     ----------
     network : Architecture
-        The starting network.
+        The starting network: that of the spec, or of the rung that it starts from.
     weights : str or None
         sha256 of its weights, where the spec names some.
     shards : Shards
@@ -116,7 +114,12 @@ async def begin(
     spec, view = search.spec, recorder.view
     shards = await asyncio.to_thread(inputs.shards)
     told(DataRead(shards.summary(), shards.warnings()))
-    network = starting_network(spec, shards.input, shards.classes)
+    given = await asyncio.to_thread(_given, search, view, inputs)
+    if view.start is not None:
+        network = view.start.architecture
+    else:
+        network = starting_network(spec, shards.input, shards.classes)
+        network = network if given is None else given.network(network)
     traced = await do(TRACE.task("0000/trace", Trace(architecture=network)))
     space_digest = traced.outputs["space"]
     space = Space.from_json(await asyncio.to_thread(blobs.get, space_digest))
@@ -133,7 +136,8 @@ async def begin(
             "spec.data.source: these are not the data that this search began with; "
             "put them back or start a new search"
         )
-    weights = await asyncio.to_thread(_given_weights, search, network, space, view, blobs, inputs)
+    shapes = space.shapes(network.widths)
+    weights = await asyncio.to_thread(_kept_weights, given, shapes, view, blobs)
     groups = make_groups(search, strategy, space, shards)
     if view.start is None:
         await recorder.write(
@@ -145,12 +149,12 @@ async def begin(
 
 
 def check_identity(search: FederatedSearch, view: View) -> None:
-    """`BadInput` if the journal was begun with another spec."""
+    """`OtherSpec` if the journal was begun with another spec."""
     if view.start is None:
         return
     changed = differences(view.start.spec, identity(search))
     if changed:
-        raise BadInput(
+        raise OtherSpec(
             "this search was started with another spec; undo the change or start a new one:\n  "
             + "\n  ".join(changed)
         )
@@ -268,32 +272,38 @@ def _started(
     )
 
 
-def _given_weights(
-    search: FederatedSearch,
-    network: Architecture,
-    space: Space,
-    view: View,
-    blobs: Blobs,
-    inputs: Inputs,
-) -> str | None:
-    """The sha256 of the weights that the spec names, checked before anything is recorded.
-
-    A search that is continued needs the file no more; where it is there, it must be the same.
-    """
-    path = search.spec.model.initial.weights
-    if path is None:
+def _given(search: FederatedSearch, view: View, inputs: Inputs) -> StartFile | None:
+    """The file of start weights; a search that has evaluated them needs it no more."""
+    if search.spec.model.initial.weights is None:
         return None
-    before = view.start.weights if view.start is not None else None
     try:
-        blob = encode(inputs.weights(space.shapes(network.widths)))
+        return inputs.weights()
     except DataError:
-        if before is not None and view.rounds:
-            return before
+        if view.start is not None and view.rounds:
+            return None
         raise
-    digest = blobs.put(blob, durable=True)
+
+
+def _kept_weights(
+    given: StartFile | None, shapes: Mapping[str, tuple[int, ...]], view: View, blobs: Blobs
+) -> str | None:
+    """The sha256 of the start weights, checked before anything is recorded.
+
+    Where the file of a search that is continued is there, it must be the same.
+    """
+    before = view.start.weights if view.start is not None else None
+    if given is None:
+        return before
+    try:
+        blob = encode(given.vector(shapes))
+    except DataError:
+        if before is None:
+            raise
+        blob = b""
+    digest = digest_of(blob)
     if before is not None and digest != before:
         raise DataError(
-            f"spec.model.initial.weights: {path}: these are not the weights that this search "
+            f"spec.model.initial.weights: {given.path}: these are not the weights that this search "
             "began with; put them back or start a new search"
         )
-    return digest
+    return blobs.put(blob, durable=True)

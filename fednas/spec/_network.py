@@ -73,7 +73,9 @@ class Initial(OneOf):
         None,
         min_length=1,
         max_length=1024,
-        description="A safetensors file of trained weights: a path, or s3://bucket/key.",
+        description="A safetensors file of trained weights: a path, or s3://bucket/key. A rung of "
+        "another search, rung-NN.safetensors with its ladder.json beside it, may be narrower than "
+        "the network that model names: the search starts from the rung's.",
     )
 
 

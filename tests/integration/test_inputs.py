@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from fednas.api import local_shards
+from fednas.api import local_shards, local_weights
 from fednas.cli import app
 from fednas.cli._inputs import bucket_files, bucket_inputs
 from fednas.data import load_dataset
 from fednas.errors import DataError
-from fednas.models import encode
+from fednas.models import encode, start_architecture
 from fednas.search import Inputs
 from fednas.spec import FederatedSearch, load_spec
-from fednas.store import Blobs, FolderStore, Layout, MinioConfig
+from fednas.store import Blobs, FolderStore, Layout, MinioConfig, canonical_json
 from tests.memory_store import MemoryStore
 from tests.servers import Minio
 
@@ -79,9 +79,9 @@ def test_start_weights_are_read_from_s3(bucket: MinioConfig) -> None:
     search = of_bucket(bucket)
     vector = np.arange(6, dtype=np.float32)
     bucket.open().put("start/w.safetensors", encode(vector))
-    assert np.array_equal(inputs(search, bucket).weights({"a": (2, 3)}), vector)
+    assert np.array_equal(inputs(search, bucket).weights().vector({"a": (2, 3)}), vector)
     with pytest.raises(DataError, match=r"weights: s3://.*/start/w\.safetensors: holds 6 weights"):
-        inputs(search, bucket).weights({"a": (7,)})
+        inputs(search, bucket).weights().vector({"a": (7,)})
 
 
 def test_what_is_not_in_the_bucket_is_named(bucket: MinioConfig) -> None:
@@ -89,7 +89,30 @@ def test_what_is_not_in_the_bucket_is_named(bucket: MinioConfig) -> None:
     with pytest.raises(DataError, match=r"spec\.data\.source: s3://.*nothing is there"):
         inputs(search, bucket).shards()
     with pytest.raises(DataError, match=r"spec\.model\.initial\.weights: s3://.*fednas push FILE"):
-        inputs(search, bucket).weights({})
+        inputs(search, bucket).weights()
+
+
+def test_a_rung_in_a_bucket_brings_its_network_to_a_coordinator_and_to_a_laptop(
+    minio: Minio, bucket: MinioConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = start_architecture("mobilenet_v1", channels=3, size=32, classes=10)
+    rung = full.with_widths([max(1, width // 2) for width in full.widths])
+    ladder = f"s3://{bucket.bucket}/ladder/first"
+    row = {"rung": 4, "file": "rung-04.safetensors", "architecture": rung.model_dump()}
+    bucket.open().put("ladder/first/ladder.json", canonical_json([row]))
+    bucket.open().put("ladder/first/rung-04.safetensors", encode(np.ones(3, np.float32)))
+    search = load_spec(
+        EXAMPLES / "cifar10.yaml", [f"model.initial.weights={ladder}/rung-04.safetensors"]
+    )
+    assert inputs(search, bucket).weights().network(full) == rung
+    for name, value in minio.env.items():
+        monkeypatch.setenv(name, value)
+    assert local_weights(search).network(full) == rung
+    gone = load_spec(
+        EXAMPLES / "cifar10.yaml", [f"model.initial.weights={ladder}/rung-05.safetensors"]
+    )
+    with pytest.raises(DataError, match=r"rung-05\.safetensors: no such object"):
+        local_weights(gone)
 
 
 @pytest.mark.parametrize(

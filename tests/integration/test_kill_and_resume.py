@@ -1,4 +1,7 @@
-"""The small search, killed: run again it ends in the same ladder, journal and counted ledger."""
+"""The small search, killed: run again it ends in the same ladder, journal and counted ledger.
+
+So does one that starts from a rung of it.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +56,11 @@ def processes(session: int) -> list[Process]:
     return found
 
 
-def start(folder: Path, workers: int) -> subprocess.Popen[str]:
+def start(folder: Path, workers: int, *options: str) -> subprocess.Popen[str]:
     """``fednas run`` in a session of its own."""
     command = [sys.executable, "-m", "fednas", "run", str(SMALL), "--dir", str(folder)]
     return subprocess.Popen(
-        [*command, "--workers", str(workers), "--tracking", "none"],
+        [*command, "--workers", str(workers), "--tracking", "none", *options],
         cwd=folder.parent,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -109,11 +112,16 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed") / "small"
     said = finish(start(folder, workers=1))
     assert "small  Complete" in said
-    return outcome(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished: Path) -> dict[str, Any]:
+    return outcome(finished)
 
 
 def test_killed_twice_and_a_worker_once_it_goes_on_to_the_same_bits(
@@ -142,6 +150,31 @@ def test_killed_twice_and_a_worker_once_it_goes_on_to_the_same_bits(
     finish(run)
     assert outcome(folder) == undisturbed
     assert not list(folder.rglob(".partial-*"))
+
+
+def test_a_search_from_a_rung_is_killed_and_goes_on_to_the_same_bits(
+    finished: Path, tmp_path: Path
+) -> None:
+    first = fednas.open(finished).ladder
+    named = f"model.initial.weights={first[2].uri}"
+    finish(start(tmp_path / "named", 1, "--set", named))
+    undisturbed = outcome(tmp_path / "named")
+    assert undisturbed["ladder"][0]["architecture"] == first[2].architecture.model_dump()
+    assert undisturbed["ladder"][0]["macs"] == first[2].macs < first[0].macs
+    assert undisturbed["ladder"][-1]["macs"] < first[-1].macs
+
+    draw = random.Random(SEED)
+    print(f"FEDNAS_KILL_SEED={SEED}")
+    folder, options = tmp_path / "from", ("--from", str(finished), "--rung", "2")
+    for moment in sorted(draw.sample(range(len(undisturbed["journal"]) - 5), 2)):
+        run = start(folder, 1, *options)
+        wait_for(lambda run=run, moment=moment: records(folder) >= moment or run.poll() is not None)
+        assert run.poll() is None, run.communicate()[0]
+        run.kill()
+        run.communicate()
+        wait_for(lambda run=run: not processes(run.pid))
+    finish(start(folder, 2, *options))
+    assert outcome(folder) == undisturbed
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.5])

@@ -69,6 +69,12 @@ def test_a_network_of_ones_own_is_searched_from_its_folder(
     monkeypatch.setattr(sys, "path", [*sys.path])
     assert type(result.ladder[-1].load()).__name__ == "Net"
     assert str(OWN) in sys.path
+    smallest = result.ladder[-1]
+    again = run(tmp_path / "again", OWN / "search.yaml", "--from", str(tmp_path / "run"))
+    assert "own  Complete" in again
+    ladder = fednas.open(tmp_path / "again").ladder
+    assert ladder[0].architecture == smallest.architecture
+    assert ladder[-1].macs <= 0.6 * smallest.macs
 
 
 def test_a_network_that_a_worker_cannot_import_is_one_line_and_leaves_no_journal(

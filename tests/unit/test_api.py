@@ -186,7 +186,7 @@ def test_data_of_a_cluster_need_a_local_copy(tmp_path: Path) -> None:
 )
 def test_start_weights_that_cannot_be_read_name_the_field(path: str, words: str) -> None:
     with pytest.raises(BadInput, match=r"spec\.model\.initial\.weights: ") as error:
-        local_weights(search(f"model.initial.weights={path}"), {"a": (1,)})
+        local_weights(search(f"model.initial.weights={path}"))
     assert words in str(error.value)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from fednas.cli import main
+from fednas.search import View
 from fednas.store import canonical_json
-from tests.unit.tracking.conftest import recorded_search, write_journal
+from tests.unit.tracking.conftest import recorded, recorded_search, write_journal
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ def run_folder(tmp_path: Path) -> Path:
     spec = canonical_json(recorded_search().to_dict())
     (folder / "ladder" / "search.json").write_bytes(spec)
     return folder
+
+
+@pytest.fixture
+def rung_file(run_folder: Path) -> Path:
+    """A rung of it that is narrower than its start, by name, with its ladder beside it."""
+    view = View(recorded())
+    (run_folder / "ladder" / "ladder.json").write_bytes(canonical_json(view.ladder_rows))
+    file = run_folder / "ladder" / view.ladder[3].file
+    file.write_bytes(b"only fednas run reads the weights themselves")
+    return file
 
 
 @pytest.fixture

@@ -42,6 +42,22 @@ def test_the_table_has_a_row_for_each_group(fednas: Command, spec_file: Path) ->
     assert "left out" not in said.out
 
 
+def test_the_network_of_a_rung_that_the_search_starts_from_is_the_one_that_is_shown(
+    fednas: Command, spec_file: Path, rung_file: Path
+) -> None:
+    rung = json.loads((rung_file.parent / "ladder.json").read_text())[3]
+    start = ["--set", f"model.initial.weights={rung_file}"]
+    found = json.loads(fednas("check", spec_file, *start, "-o", "json").out)
+    assert found["macs"] == rung["macs"]
+    assert [group["filters"] for group in found["groups"]] == rung["architecture"]["choices"][
+        "widths"
+    ]
+    said = fednas("check", spec_file, *start, "--set", "model.name=resnet20")
+    assert said.code == 2
+    assert f"{rung_file}: is a rung of cnn with 4 groups for 10 classes of 1x8x8" in said.err
+    assert "must be of resnet20 with 12 groups" in said.err
+
+
 def own(spec_file: Path, module: str, widths: list[int]) -> Path:
     document = json.loads(spec_file.read_text())
     document["spec"]["model"] = {"module": module, "args": {"widths": widths}}

@@ -32,6 +32,19 @@ def test_a_plan_as_json_has_every_iteration(fednas: Command, spec_file: Path) ->
     assert shares[-1] <= 0.5
 
 
+def test_a_plan_from_a_rung_is_of_its_network(
+    fednas: Command, spec_file: Path, rung_file: Path
+) -> None:
+    def costs(*start: str) -> int:
+        said = fednas("plan", spec_file, "--workers", "1", "-o", "json", *start)
+        assert said.code == 0
+        return int(json.loads(said.out)["naiveMacs"])
+
+    rung = json.loads((rung_file.parent / "ladder.json").read_text())[3]
+    assert rung["share"] < 0.7
+    assert costs("--set", f"model.initial.weights={rung_file}") < 0.9 * costs()
+
+
 def test_data_that_cannot_be_read_here_are_named(fednas: Command, spec_file: Path) -> None:
     said = fednas("plan", spec_file, "--set", "data.source=s3://bucket/data")
     assert said.code == 2

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import pytest
 
-from fednas import api
+from fednas import FederatedSearch, api
+from fednas import open as open_run
 from tests.unit.cli.conftest import Command
 
 
@@ -47,7 +48,45 @@ def test_a_changed_spec_is_refused_with_the_list_of_changes(
     assert "started with another spec; undo the change or start a new one" in said.err
     assert "spec.training.epochs: 1 -> 2" in said.err
     assert "spec.strategy.netAdapt.maxIterations: 4 -> 9" in said.err
+    advice = said.err.splitlines()[-1]
+    assert advice.endswith("--from runs/small --rung 4 --dir runs/small-from-4")
     assert snapshot(run_folder) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rung", "1"], "--rung: is one of another search's; must come with --from TARGET"),
+        (["--from", "runs/small", "--rung", "5"], "got 5; must be one of those of runs/small: 0 "),
+        (["--from", "runs/none"], "--from: runs/none is no run folder"),
+        (["--from", "runs/small"], "give a new folder, such as --dir runs/small-from-4"),
+    ],
+)
+def test_a_rung_to_start_from_that_cannot_be_had_is_named_and_nothing_is_touched(
+    fednas: Command, run_folder: Path, spec_file: Path, options: list[str], words: str
+) -> None:
+    before = snapshot(run_folder)
+    said = fednas("run", spec_file, "--tracking", "none", *options)
+    assert said.code == 2
+    assert words in said.err
+    assert snapshot(run_folder) == before
+
+
+def test_a_rung_to_start_from_is_the_last_unless_one_is_named(
+    fednas: Command, run_folder: Path, spec_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[str | None] = []
+
+    def begun(search: FederatedSearch, **_: object) -> None:
+        assert search.spec.model.initial.training is None
+        named.append(search.spec.model.initial.weights)
+
+    monkeypatch.setattr(api, "run", begun)
+    odd = run_folder.rename(run_folder.with_name("a: b #1"))
+    for rung in ([], ["--rung", "0"]):
+        assert fednas("run", spec_file, "--dir", "new", "--from", odd, *rung).code == 0
+    last = open_run(odd).ladder[-1]
+    assert named == [last.uri, str(odd / "ladder" / "rung-00.safetensors")]
 
 
 def test_what_does_not_change_the_result_may_be_set(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fednas.data import make_shards
 from fednas.errors import BadInput, DataError, OtherNumerics, SearchFailed
-from fednas.models import encode
+from fednas.models import Architecture, encode, start_architecture
 from fednas.objective import OBJECTIVES
+from fednas.search import StartFile
 from fednas.spec import FederatedSearch
 from fednas.store import digest_of
 from tests.memory_store import MemoryStore
-from tests.unit.search.toy import DIGITS, KillAt, Killed, journal, run, search
+from tests.unit.search.toy import DIGITS, KillAt, Killed, journal, network, run, search, space
 
 
 def test_a_changed_spec_is_refused_with_every_change_and_nothing_is_touched() -> None:
@@ -162,3 +166,61 @@ def test_start_weights_are_not_read_again_once_they_are_evaluated() -> None:
         raise DataError("the file is gone")
 
     assert run(weighted(), store, weights=gone).end is not None
+
+
+# --- a start from a rung of another search -------------------------------------------------------
+
+RUNG = network(8, 16, 12, 16)
+
+
+def rung(number: int = 2, architecture: Architecture = RUNG) -> StartFile:
+    weights = np.full(3 * sum(architecture.widths), number, np.float32)
+    return StartFile(f"runs/a/ladder/rung-{number:02}.safetensors", encode(weights), architecture)
+
+
+def test_a_search_starts_from_a_rung_and_shares_count_from_it() -> None:
+    view = run(weighted(), MemoryStore(), weights=rung)
+    assert view.start is not None
+    assert view.start.architecture == view.ladder[0].architecture == RUNG
+    assert view.full == space(RUNG).macs(RUNG.widths) < space().macs(network().widths)
+    assert view.ladder[0].share == 1
+    assert view.ladder[-1].share < 0.7
+    for one in view.ladder[1:]:
+        assert all(now <= at for now, at in zip(one.architecture.widths, RUNG.widths, strict=True))
+
+
+@settings(max_examples=12)
+@given(st.integers(0, 120))
+def test_a_search_from_a_rung_that_is_killed_goes_on_to_the_same_bits(moment: int) -> None:
+    whole, store = MemoryStore(), MemoryStore()
+    run(weighted(), whole, weights=rung)
+    with suppress(Killed):
+        run(weighted(), store, weights=rung, before=KillAt(moment))
+    run(weighted(), store, weights=rung)
+    assert journal(store) == journal(whole)
+
+
+def gone() -> StartFile:
+    raise DataError("the folder of the other search is gone")
+
+
+def test_the_rung_is_needed_no_more_once_it_is_evaluated_and_no_other_takes_its_place() -> None:
+    store = MemoryStore()
+    with pytest.raises(Killed):
+        run(weighted(), store, weights=rung, before=KillAt(20))
+    before = journal(store)
+    for other in (rung(3, network(8, 16, 8, 16)), rung(1, RUNG), rung(0, network())):
+        with pytest.raises(DataError, match="these are not the weights that this search began"):
+            run(weighted(), store, weights=lambda other=other: other)
+    assert journal(store) == before
+    assert run(weighted(), store, weights=gone).ladder[0].architecture == RUNG
+
+
+def test_a_rung_of_another_network_is_refused_before_anything_is_recorded() -> None:
+    store = MemoryStore()
+    two = start_architecture("cnn", channels=1, size=8, classes=2).with_widths(RUNG.widths)
+    with pytest.raises(
+        DataError, match=r"initial\.weights: runs/a/ladder/rung-02\.safe.*2 classes"
+    ):
+        run(weighted(), store, weights=lambda: rung(architecture=two))
+    assert journal(store) == {}

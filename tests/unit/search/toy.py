@@ -7,17 +7,15 @@ and the rows': the validation and the test rows say different things.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fednas.api import start_vector
 from fednas.data import Shards, load_dataset, make_shards
 from fednas.models import Architecture, decode, encode, start_architecture
 from fednas.resources import Operation, Terms
-from fednas.search import Event, Inputs, Recorded, View, run_search
+from fednas.search import Event, Inputs, Recorded, StartFile, View, run_search
 from fednas.space import Group, Slice, Space, derive
 from fednas.spec import FederatedSearch, load_spec
 from fednas.store import Blobs, Layout, Store, canonical_json, digest_of
@@ -228,7 +226,7 @@ def run(
     *,
     before: Callable[[Task], None] = lambda task: None,
     on_event: Callable[[Event], None] = lambda event: None,
-    weights: Callable[[], bytes] = bytes,
+    weights: Callable[[], bytes | StartFile] = bytes,
     shards: Shards | None = None,
     table: Callable[[str, str], bytes] = lambda field, path: b"",
     accept_new_numerics: bool = False,
@@ -239,15 +237,16 @@ def run(
     made = ToyFleet(store, layout, before, **fleet)
     cut = shards or make_shards(spec, DIGITS, digest_of)
 
-    def vector(shapes: Mapping[str, tuple[int, ...]]) -> NDArray[np.float32]:
-        return start_vector("start.safetensors", weights(), shapes)
+    def start() -> StartFile:
+        found = weights()
+        return found if isinstance(found, StartFile) else StartFile("start.safetensors", found)
 
     return run_search(
         spec,
         store=store,
         layout=layout,
         fleet=made,
-        inputs=Inputs(shards=lambda: cut, weights=vector, table=table),
+        inputs=Inputs(shards=lambda: cut, weights=start, table=table),
         timeout=None,
         on_event=on_event,
         accept_new_numerics=accept_new_numerics,
