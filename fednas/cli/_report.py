@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -97,9 +98,11 @@ def _decisions(result: Any) -> Table:
         Column(resource(name).label, no_wrap=True),
         "rank",
         Column("outcome", no_wrap=True),
+        *(["lead"] if view.leads else []),  # wide, so it is the first to be wrapped
         title="Decisions",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=0,
     )
     for row in view.decisions:
         table.add_row(
@@ -111,6 +114,14 @@ def _decisions(result: Any) -> Table:
             resource(name).words(row["cost"]),
             str(row["finalRank"] or row["rank"]),
             row["outcome"],
+            *([_lead(row)] if view.leads else []),
             style={"winner": "bold", "kept": ""}.get(row["outcome"], "dim"),
         )
     return table
+
+
+def _lead(row: Mapping[str, Any]) -> str:
+    """Of a winner over the runner-up, with its standard error."""
+    if row["lead"] is None:
+        return ""
+    return f"{row['lead']:+.4f} ±{row['standardError']:.4f}"

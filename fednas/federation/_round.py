@@ -22,9 +22,11 @@ from fednas.models import Architecture, Model
 from fednas.seeds import derive_seed
 from fednas.work import (
     AGGREGATE,
+    COMPARE,
     DERIVE,
     EVALUATE,
     Aggregate,
+    Compare,
     Derive,
     Evaluate,
     Kind,
@@ -238,6 +240,17 @@ class Federation:
             )
         )
         return model.having(done.outputs), done
+
+    async def compare(self, id: str, model: Model, rival: Model) -> TaskResult:
+        """Two networks as they are, image by image of the validation rows."""
+        return await self.do(
+            COMPARE.task(
+                id,
+                Compare(architecture=model.architecture, rival=rival.architecture),
+                inputs={"weights": model.weights, "rival": rival.weights},
+                data={"shard": self._validation},
+            )
+        )
 
     def _tasks(self, round: Round, clients: Sequence[str]) -> list[Task]:
         at = round.id

@@ -8,15 +8,17 @@ from fednas.search._entries import (
     Consented,
     Dropped,
     Ended,
-    Entry,
     Generated,
+    Led,
     Scored,
     Started,
     Tuned,
     Won,
     parse,
 )
+from fednas.search._entry import Entry
 from fednas.search._forecast import Expense, Forecast, forecast
+from fednas.search._lead import Lead
 from fednas.search._ledger import Cost, Ledger
 from fednas.search._loop import Event, run_search
 from fednas.search._order import Ranking, improves
@@ -30,6 +32,7 @@ from fednas.search._strategies import STRATEGIES, strategy_of
 from fednas.search._strategy import (
     AddRung,
     Candidate,
+    Compare,
     Compute,
     Cut,
     Decide,
@@ -55,6 +58,7 @@ __all__ = [
     "Added",
     "Candidate",
     "Closed",
+    "Compare",
     "Compute",
     "Computed",
     "Consented",
@@ -73,6 +77,8 @@ __all__ = [
     "Forecast",
     "Generated",
     "Inputs",
+    "Lead",
+    "Led",
     "Ledger",
     "Outcome",
     "Outcomes",

@@ -1,21 +1,30 @@
 """What a journal holds: the decisions of a search, each a frozen type with its key.
 
-Keys are spelled and parsed here and in `RoundId` alone. An entry holds what was decided, never what
-can be computed from it; who trained what in a round is a table of its own (`Updates`), which
-`Closed` names by its digest.
+Keys are spelled and parsed here, in `Entry` and in `RoundId` alone. An entry holds what was decided
+or counted, never what can be computed from it; who trained what in a round is a table of its own
+(`Updates`), which `Closed` names by its digest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from fednas.errors import Corrupt
-from fednas.federation import RoundId
 from fednas.models import Architecture, Model
-from fednas.search._parts import ClientInfo, Compared, Layer, Offered, Ranked, Reason, Totals, Value
+from fednas.search._entry import Entry, OfIteration, OfRound, Order
+from fednas.search._parts import (
+    ClientInfo,
+    Compared,
+    Layer,
+    Offered,
+    Quantity,
+    Ranked,
+    Reason,
+    Totals,
+)
 
 __all__ = [
     "Added",
@@ -24,9 +33,8 @@ __all__ = [
     "Consented",
     "Dropped",
     "Ended",
-    "Entry",
     "Generated",
-    "OfRound",
+    "Led",
     "Scored",
     "Started",
     "Tuned",
@@ -34,86 +42,7 @@ __all__ = [
     "parse",
 ]
 
-Order = tuple[int, int, int, int]
-"""Where an entry stands in the story: iteration, phase, round, kind. What has a lower place was
-written before; entries of one place are of candidates in parallel."""
-
 _LAST = 1 << 30
-E = TypeVar("E", bound="Entry")
-
-
-class Entry(Value):
-    """One decision. ``id`` and whatever else names it are in the key and not in the value."""
-
-    word: ClassVar[str]
-    """The last part of its key."""
-
-    @property
-    def key(self) -> str:
-        """Under which it lies in the journal."""
-        return self.word
-
-    def order(self, phases: tuple[str, ...]) -> Order:
-        """Its place in the story; ``phases`` are those of the search, in order."""
-        raise NotImplementedError
-
-    def value(self) -> dict[str, Any]:
-        """JSON values."""
-        return self.model_dump(mode="json", exclude_none=True)
-
-    @classmethod
-    def read(cls: type[E], key: str, value: Mapping[str, Any]) -> E:
-        """What `value` wrote."""
-        return cls.model_validate({**value, **cls.names(key)})
-
-    @classmethod
-    def names(cls, key: str) -> dict[str, Any]:
-        """What the key says."""
-        return {}
-
-
-class _OfIteration(Entry):
-    """An entry of which each iteration has at most one."""
-
-    iteration: Annotated[int, Field(exclude=True)]
-
-    @property
-    def key(self) -> str:
-        return f"{self.iteration:04}/{self.word}"
-
-    @classmethod
-    def names(cls, key: str) -> dict[str, Any]:
-        return {"iteration": int(key.partition("/")[0])}
-
-
-class OfRound(Entry):
-    """An entry about one round."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    rank: ClassVar[int]
-    id: Annotated[RoundId, Field(exclude=True)]
-
-    @property
-    def key(self) -> str:
-        return self.key_of(self.id)
-
-    @classmethod
-    def key_of(cls, id: RoundId) -> str:
-        """The key of this kind of entry for a round."""
-        return f"{id.key}-{cls.word}"
-
-    @classmethod
-    def names(cls, key: str) -> dict[str, Any]:
-        return {"id": RoundId.parse(key.rpartition("-")[0])}
-
-    def order(self, phases: tuple[str, ...]) -> Order:
-        if self.id.phase not in phases:
-            raise Corrupt(f"journal: {self.key}: the search has no phase {self.id.phase!r}")
-        return self.id.iteration, phases.index(self.id.phase), self.id.number, self.rank
-
-
-# --- entries -------------------------------------------------------------------------------------
 
 
 class Started(Entry):
@@ -181,7 +110,7 @@ class Consented(Entry):
         return -1, 1, 0, 0
 
 
-class Generated(_OfIteration):
+class Generated(OfIteration):
     """The candidates of an iteration.
 
     Parameters
@@ -263,19 +192,31 @@ class Dropped(OfRound):
     ranking: tuple[Ranked, ...]
 
 
-class Won(_OfIteration):
+class Led(OfIteration):
+    """How far the winner is ahead of the runner-up, image by image of the validation rows.
+
+    ``sums`` are those of the kind ``compare``; ``by`` says which of them the choice was made by.
+    Nothing rests on it.
+    """
+
+    word, rank = "led", 0
+
+    winner: str
+    runner_up: str
+    by: Quantity
+    sums: dict[str, float]
+
+
+class Won(OfIteration):
     """Which candidate becomes the next network."""
 
-    word = "won"
+    word, rank = "won", 1
 
     winner: str
     ranking: tuple[Ranked, ...]
 
-    def order(self, phases: tuple[str, ...]) -> Order:
-        return self.iteration, len(phases), 0, 0
 
-
-class Added(_OfIteration):
+class Added(OfIteration):
     """A network was added to the ladder.
 
     Parameters
@@ -291,7 +232,7 @@ class Added(_OfIteration):
         What it is compared with.
     """
 
-    word = "rung"
+    word, rank = "rung", 2
 
     candidate: str
     architecture: Architecture
@@ -305,9 +246,6 @@ class Added(_OfIteration):
     def model(self) -> Model:
         """The network."""
         return Model(self.architecture, self.blobs)
-
-    def order(self, phases: tuple[str, ...]) -> Order:
-        return self.iteration, len(phases), 0, 1
 
 
 class Tuned(OfRound):
@@ -355,6 +293,7 @@ _TYPES: dict[str, type[Entry]] = {
         Scored,
         Computed,
         Dropped,
+        Led,
         Won,
         Added,
         Tuned,

@@ -206,6 +206,7 @@ class _Prices:
         rows = self._evaluated([self.start] * (1 if first is None else first.rounds))
         rows += self._cut(one for it in iterations for one in _networks(it))
         rows += self._tested(rungs)
+        rows += sum(self._weighed(one) for one in iterations)
         compared = [] if spec.baseline == "none" else rungs[1:]
         rows += self._cut(compared) + self._tested(compared)
         if first is not None:
@@ -309,6 +310,14 @@ class _Prices:
         """On the validation rows, after the statistics were recomputed."""
         rows = self.shards.validation.samples + self.shards.calibration.samples
         return rows * sum(self._macs(one) for one in networks)
+
+    def _weighed(self, iteration: Planned) -> int:
+        """Winner and runner-up image by image, each taken for a candidate of the mean."""
+        networks = _networks(iteration)
+        if len(networks) < 2:
+            return 0
+        macs = sum(self._macs(one) for one in networks)
+        return round(2 * self.shards.validation.samples * macs / len(networks))
 
     def _tested(self, networks: Iterable[Architecture]) -> int:
         rows = 0 if self.shards.test is None else self.shards.test.samples

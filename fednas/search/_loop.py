@@ -25,6 +25,7 @@ from fednas.search._recorder import Recorder
 from fednas.search._strategies import strategy_of
 from fednas.search._strategy import (
     AddRung,
+    Compare,
     Compute,
     Cut,
     Decide,
@@ -259,6 +260,9 @@ class _Loop:
                     answer = await self._train(step)
                 case Compute():
                     answer = await self.player.compute(step)
+                case Compare():
+                    await self.player.compare(step)
+                    answer = None
                 case Evaluate():
                     answer = await self.player.evaluate(step.id, step.model)
                 case Decide():

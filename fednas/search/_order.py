@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from fednas.search._parts import Ranked
+from fednas.search._parts import Quantity, Ranked
 from fednas.search._strategy import Candidate, Outcome, Problem
 from fednas.spec import Order
 
@@ -46,6 +46,11 @@ class Ranking:
         self._problem = problem
         self._parent = parent
         self._cost = problem.cost(parent.model.architecture)
+
+    @property
+    def quantity(self) -> Quantity:
+        """What is ranked by, be it per resource or not."""
+        return "loss" if self._order in ("loss", "lossPerResource") else "accuracy"
 
     def sorted(
         self, candidates: Sequence[Candidate], outcomes: Mapping[str, Outcome]

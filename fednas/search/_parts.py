@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
@@ -13,11 +15,15 @@ __all__ = [
     "Compared",
     "Layer",
     "Offered",
+    "Quantity",
     "Ranked",
     "Reason",
     "Totals",
     "Value",
 ]
+
+Quantity = Literal["loss", "accuracy"]
+"""What candidates are ranked by, be it per resource or not."""
 
 
 class Value(BaseModel):

@@ -16,10 +16,10 @@ from fednas.errors import Corrupt, NotFound
 from fednas.federation import Closing, Failure, Federation, Round, RoundId, Updates
 from fednas.models import Architecture, Model
 from fednas.objective import Objective
-from fednas.search._entries import Closed, Computed, Scored
+from fednas.search._entries import Closed, Computed, Led, Scored, Won
 from fednas.search._parts import Reason, Totals
 from fednas.search._recorder import Recorder
-from fednas.search._strategy import Compute, Outcome
+from fednas.search._strategy import Compare, Compute, Outcome
 from fednas.store import Blobs
 from fednas.work import TaskResult
 
@@ -106,6 +106,26 @@ class Player:
             computed = Computed(id=step.id, outputs=done.outputs, sums=done.sums)
             await self._recorder.write(computed)
         return TaskResult(outputs=computed.outputs, sums=computed.sums)
+
+    async def compare(self, step: Compare) -> None:
+        """Winner and runner-up image by image, journalled; not once the winner has won.
+
+        The runner-up's blobs may be gone then, and whoever began the search may not have asked.
+        """
+        at, entries = step.iteration, self._view.entries
+        if Led.key_of(at) in entries or Won.key_of(at) in entries:
+            return
+        winner, runner_up = (step.outcomes[name].model for name in (step.winner, step.runner_up))
+        done = await self._federation.compare(f"{at:04}/compare", winner, runner_up)
+        await self._recorder.write(
+            Led(
+                iteration=at,
+                winner=step.winner,
+                runner_up=step.runner_up,
+                by=step.by,
+                sums=done.sums,
+            )
+        )
 
     def _outcome(self, scored: Scored, model: Model) -> Outcome:
         return outcome_of(self._view.objective, model.having(scored.blobs), scored.sums)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from fednas.errors import Diverged
-from fednas.search._entries import Entry
+from fednas.search._entry import Entry
 from fednas.search._reader import read_all
 from fednas.search._view import Recorded, View
 from fednas.store import Journal, Store

@@ -26,6 +26,7 @@ from fednas.search._rounds import Plan, plan_of
 from fednas.search._strategy import (
     AddRung,
     Candidate,
+    Compare,
     Cut,
     Decide,
     Ending,
@@ -145,6 +146,7 @@ class ShrinkingSearch:
             winner = standing[0]
             if best[winner.name].failed:
                 return _nobody(best)
+            yield from _compare(ranking, iteration, standing, best)
             shown = ranking.shown(standing, best, keep=len(standing))
             yield from ask(Decide(Won(iteration=iteration, winner=winner.name, ranking=shown)))
             current, cost = best[winner.name], problem.cost(winner.architecture)
@@ -273,6 +275,15 @@ def _drop(
     shown = ranking.shown(standing, best, keep)
     yield from ask(Decide(Dropped(id=at, ranking=shown)))
     return standing[:keep]
+
+
+def _compare(
+    ranking: Ranking, iteration: int, standing: Sequence[Candidate], best: Outcomes
+) -> Steps[None]:
+    """Have the winner compared with the runner-up, where one is left that has not failed."""
+    first, *others = (one.name for one in standing if not best[one.name].failed)
+    if others:
+        yield from ask(Compare(iteration, first, others[0], ranking.quantity, best))
 
 
 def _nobody(outcomes: Mapping[str, Outcome]) -> Ending:

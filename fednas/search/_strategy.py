@@ -7,6 +7,7 @@ and a search that is replayed takes every decision again, from the same values.
     outcomes = yield from ask(Cut(...))         # cut candidates from a network, evaluate them
     outcomes = yield from ask(Train(...))       # one round for each of some networks, in parallel
     result = yield from ask(Compute(...))       # work of the cloud, no client
+    yield from ask(Compare(...))                # how far the winner is ahead, for the journal
     yield from ask(Decide(...))                 # into the journal: dropped, winner
     yield from ask(AddRung(...))                # a network for the ladder
     return Ending(...)
@@ -24,12 +25,14 @@ from typing import Any, Generic, Protocol, TypeVar
 from fednas.federation import Cohort, Failure, RoundId
 from fednas.models import Architecture, Model
 from fednas.search._entries import Dropped, Won
+from fednas.search._parts import Quantity
 from fednas.space import Resource, Space
 from fednas.work import Kind, Params, TaskResult
 
 __all__ = [
     "AddRung",
     "Candidate",
+    "Compare",
     "Compute",
     "Cut",
     "Decide",
@@ -210,6 +213,21 @@ class Evaluate(Step[Outcome]):
 
     id: RoundId
     model: Model
+
+
+@dataclass(frozen=True)
+class Compare(Step[None]):
+    """Journal how far the winner is ahead of the runner-up, just before it has won.
+
+    Both are evaluated image by image, by the cloud. There is no answer: nothing is decided by it.
+    ``by`` is what they were ranked by, ``outcomes`` has both by their names.
+    """
+
+    iteration: int
+    winner: str
+    runner_up: str
+    by: Quantity
+    outcomes: Mapping[str, Outcome]
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,15 @@ from fednas.search._entries import (
     Consented,
     Dropped,
     Ended,
-    Entry,
     Generated,
-    OfRound,
+    Led,
     Scored,
     Started,
     Tuned,
     Won,
 )
+from fednas.search._entry import Entry, OfRound
+from fednas.search._lead import Lead
 from fednas.search._ledger import Ledger
 from fednas.search._parts import Ranked
 from fednas.search._rung import Rung, select
@@ -56,6 +57,7 @@ class _Round:
     generated: Generated | None = None
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Candidate -> its row of `View.decisions`."""
+    led: Led | None = None
 
 
 class View:
@@ -74,6 +76,8 @@ class View:
         The same as the search left them.
     added : list of Added
         Their entries.
+    leads : list of Lead
+        Of the winners that were compared with a runner-up.
     ledger : Ledger
     iteration : int
         The one under way, or the last.
@@ -92,6 +96,7 @@ class View:
         self.ladder: list[Rung] = []
         self.searched: list[Rung] = []
         self.added: list[Added] = []
+        self.leads: list[Lead] = []
         self.ledger = Ledger()
         self.consents: list[Consented] = []
         self.iteration = 0
@@ -148,6 +153,8 @@ class View:
                 self.phase = entry.id.phase
             case Dropped():
                 self._drop(entry)
+            case Led():
+                self._open.led = entry
             case Won():
                 self._win(entry)
             case Added():
@@ -187,12 +194,16 @@ class View:
         self.ledger.drop(entry)
 
     def _win(self, entry: Won) -> None:
-        generated = self._open.generated
+        generated, led = self._open.generated, self._open.led
         if generated is not None:
+            lead = Lead.of(led) if led is not None and led.winner == entry.winner else None
             for ranked in entry.ranking:
                 row = self._row(generated, ranked)
                 row |= {"finalRank": ranked.rank}
                 won = ranked.candidate == entry.winner
+                if won and lead is not None:
+                    row |= {"lead": lead.mean, "standardError": lead.error}
+                    self.leads.append(lead)
                 self._settle(row, "winner" if won else "failed" if ranked.failed else "kept")
         self._open.generated = None
         self.ledger.win(entry)
@@ -221,6 +232,8 @@ class View:
                 "cost": ranked.costs[self.target.resource],
                 "rank": None,
                 "finalRank": None,
+                "lead": None,
+                "standardError": None,
                 "kept": not ranked.failed,
                 "outcome": "",
             }
@@ -318,8 +331,9 @@ class View:
 
         ``accuracy`` and ``loss`` are those of its best round so far, on the validation rows;
         ``cost`` is in the target's resource; ``rank`` is that of the last drop and ``finalRank``
-        that of the end; ``outcome`` is ``winner``, ``kept``, ``screened`` (never trained),
-        ``dropped`` or ``failed``.
+        that of the end; ``lead`` and ``standardError`` are a winner's over the runner-up, where
+        there was one (see `Lead`); ``outcome`` is ``winner``, ``kept``, ``screened`` (never
+        trained), ``dropped`` or ``failed``.
         """
         return [dict(row) for row in self._decisions]
 

@@ -2,7 +2,7 @@
 
 from fednas.training._augment import augment
 from fednas.training._batch import normalise
-from fednas.training._evaluate import Evaluated, evaluate, recalibrate
+from fednas.training._evaluate import Evaluated, evaluate, judge, recalibrate
 from fednas.training._fingerprint import fingerprint, numerics
 from fednas.training._train import Trained, train
 
@@ -12,6 +12,7 @@ __all__ = [
     "augment",
     "evaluate",
     "fingerprint",
+    "judge",
     "normalise",
     "numerics",
     "recalibrate",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,7 +17,7 @@ from fednas.data import Rows, split_rows
 from fednas.spec import Normalize
 from fednas.training._batch import Shape, normalise
 
-__all__ = ["Evaluated", "evaluate", "recalibrate"]
+__all__ = ["Evaluated", "evaluate", "judge", "recalibrate"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,29 @@ def evaluate(
             correct += int((logits.argmax(1) == labels).sum())
             loss_sum += functional.cross_entropy(logits, labels, reduction="sum").item()
     return Evaluated(correct=correct, total=len(rows), loss_sum=loss_sum)
+
+
+def judge(
+    module: nn.Module,
+    rows: Rows,
+    shape: Shape,
+    batch_size: int = 128,
+    *,
+    normalize: Normalize | None = None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Loss of each of n rows, in nats, and whether the answer is right: float64 [n], bool [n].
+
+    They are those that `evaluate` adds up; leaves the module in evaluation mode.
+    """
+    module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    losses, right = np.empty(len(rows)), np.empty(len(rows), np.bool_)
+    with torch.inference_mode():
+        for number, (images, labels) in enumerate(_batches(rows, shape, batch_size, normalize)):
+            part = slice(number * batch_size, number * batch_size + len(labels))
+            logits = module(images)
+            losses[part] = functional.cross_entropy(logits, labels, reduction="none").numpy()
+            right[part] = (logits.argmax(1) == labels).numpy()
+    return losses, right
 
 
 @torch.no_grad()

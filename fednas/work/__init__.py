@@ -10,6 +10,7 @@ from fednas.work._mean import weighted_mean
 from fednas.work._task import CLOUD, Fleet, Pending, Task, TaskDone, TaskResult, Usage
 from fednas.work.accept import ACCEPT, Accept
 from fednas.work.aggregate import AGGREGATE, Aggregate
+from fednas.work.compare import COMPARE, Compare
 from fednas.work.derive import DERIVE, Derive
 from fednas.work.evaluate import EVALUATE, Evaluate
 from fednas.work.initialise import INITIALISE, Initialise
@@ -20,6 +21,7 @@ __all__ = [
     "ACCEPT",
     "AGGREGATE",
     "CLOUD",
+    "COMPARE",
     "DERIVE",
     "EVALUATE",
     "INITIALISE",
@@ -28,6 +30,7 @@ __all__ = [
     "TRAIN",
     "Accept",
     "Aggregate",
+    "Compare",
     "Derive",
     "Evaluate",
     "Fleet",
@@ -50,6 +53,7 @@ __all__ = [
 ]
 
 KINDS: dict[str, Kind[Any]] = {
-    kind.name: kind for kind in (ACCEPT, AGGREGATE, DERIVE, EVALUATE, INITIALISE, TRACE, TRAIN)
+    kind.name: kind
+    for kind in (ACCEPT, AGGREGATE, COMPARE, DERIVE, EVALUATE, INITIALISE, TRACE, TRAIN)
 }
 """Every kind of work by name."""

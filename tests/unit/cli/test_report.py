@@ -7,7 +7,7 @@ import pytest
 
 from fednas.search import View
 from tests.unit.cli.conftest import Command
-from tests.unit.tracking.conftest import recorded
+from tests.unit.tracking.conftest import compared, recorded, write_journal
 
 
 def test_json_holds_ladder_decisions_and_ledger(fednas: Command, run_folder: Path) -> None:
@@ -29,6 +29,35 @@ def test_text_shows_the_ladder_and_every_decision(fednas: Command, run_folder: P
     assert said.code == 0
     for word in ("Ladder", "Decisions", "winner", "dropped", "less than naive"):
         assert word in said.out
+
+
+def test_a_winners_lead_is_told_with_its_standard_error(
+    fednas: Command, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = fednas("report", run_folder).out
+    assert "±" not in old
+    assert "standard errors" not in old
+    write_journal(run_folder, compared())
+    monkeypatch.setenv("COLUMNS", "120")
+    text = fednas("report", run_folder).out
+    assert text.count("+0.5000 ±0.0500") == 1
+    assert text.count("+0.5000 ±0.5000") == 3
+    assert "1 of 4 winners lead the runner-up by more than two standard errors" in text
+    rows = json.loads(fednas("report", run_folder, "-o", "json").out)["decisions"]
+    assert [row["lead"] for row in rows if row["outcome"] == "winner"] == pytest.approx([0.5] * 4)
+    assert all("standardError" in row for row in rows)
+
+
+def test_a_narrow_screen_wraps_the_lead_and_nothing_else(
+    fednas: Command, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_journal(run_folder, compared())
+    monkeypatch.setenv("COLUMNS", "80")
+    told = fednas("report", run_folder).out.partition("Decisions")[2]
+    assert "…" not in told
+    assert told.count("+0.5000 ") == 4
+    for row in View(recorded()).decisions:
+        assert f"{row['widthBefore']}->{row['widthAfter']}" in told
 
 
 def test_a_search_under_way_can_be_reported(fednas: Command, run_folder: Path) -> None:

@@ -188,6 +188,19 @@ def test_a_network_is_cut_and_evaluated_in_the_cloud_with_statistics_taken_once(
     assert (cut.architecture, cut.blobs.keys()) == (child, {"weights"})
 
 
+def test_two_networks_are_compared_in_the_cloud_with_the_statistics_they_have() -> None:
+    fleet, tasks = ScriptedFleet(), []
+    submit = fleet.submit
+    fleet.submit = lambda task: (tasks.append(task), submit(task))[1]  # type: ignore[method-assign]
+    rival = Model(NETWORK.with_widths([4] * len(NETWORK.widths)), {"weights": "r"})
+    asyncio.run(federation(fleet).compare("0001/compare", Model(NETWORK, {"weights": "w"}), rival))
+    (task,) = tasks
+    assert (task.id, task.kind, task.client) == ("0001/compare", "compare", "cloud")
+    assert task.inputs == {"weights": "w", "rival": "r"}
+    assert task.data == {"shard": "v"}
+    assert task.params["rival"] == rival.architecture.model_dump(mode="json")
+
+
 @given(st.floats(0.01, 1), st.integers(1, 10_000))
 def test_a_quorum_spares_one_client_but_never_all(share: float, clients: int) -> None:
     quorum = quorum_of(share, clients)

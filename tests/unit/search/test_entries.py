@@ -7,7 +7,19 @@ import pytest
 
 from fednas.errors import Corrupt
 from fednas.federation import RoundId
-from fednas.search import Added, Closed, Generated, Reader, Recorded, Scored, View, Won, parse
+from fednas.search import (
+    Added,
+    Closed,
+    Dropped,
+    Generated,
+    Led,
+    Reader,
+    Recorded,
+    Scored,
+    View,
+    Won,
+    parse,
+)
 from fednas.store import Journal, StoredObject
 from tests.memory_store import MemoryStore
 from tests.unit.tracking.conftest import recorded
@@ -60,6 +72,21 @@ def test_rounds_beyond_99_sort_as_numbers_too() -> None:
     ]
     shuffled = random.Random(1).sample(entries, len(entries))
     assert sorted(shuffled, key=lambda entry: entry.order(PHASES)) == entries
+
+
+def test_the_lead_comes_after_all_rounds_and_before_the_winner() -> None:
+    led = Led(iteration=1, winner="x", runner_up="y", by="loss", sums={"samples": 9})
+    entries = [
+        Scored(id=RoundId(1, "post", "x", 100), blobs={}, sums={}),
+        Dropped(id=RoundId(1, "post", "", 100), ranking=()),
+        led,
+        Won(iteration=1, winner="x", ranking=()),
+        Scored(id=RoundId(2, "cut", "x", 0), blobs={}, sums={}),
+    ]
+    shuffled = random.Random(1).sample(entries, len(entries))
+    assert sorted(shuffled, key=lambda entry: entry.order(PHASES)) == entries
+    assert led.key == "0001/led"
+    assert parse(led.key, led.value()) == led
 
 
 def test_a_phase_that_the_search_has_not_is_corrupt() -> None:

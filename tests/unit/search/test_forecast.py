@@ -121,6 +121,23 @@ def test_the_clients_bill_by_hand(groups: int, cheaper: float) -> None:
     )
 
 
+def test_winner_and_runner_up_are_evaluated_once_more() -> None:
+    found = foreseen(
+        search(
+            "baseline=none",
+            "model.initial.weights=start",
+            rounds={"constant": {"pre": 0, "post": 0}},
+            maxIterations=1,
+        )
+    )
+    (only,) = found.iterations
+    macs = [one.costs["macs"] for one in only.candidates]
+    tested = 30 * (FULL + space().macs(only.network.widths))
+    mean = sum(macs) / len(macs)
+    assert len(macs) == 4
+    assert found.most.evaluated == FULL * 70 + sum(macs) * 50 + tested + 2 * 50 * mean
+
+
 def test_a_search_that_trains_no_candidate_costs_its_clients_nothing() -> None:
     found = foreseen(search(rounds={"constant": {"pre": 0, "post": 0}}))
     assert (found.most.search.macs, found.candidate_rounds, found.factors) == (0, (0, 0), None)

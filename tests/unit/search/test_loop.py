@@ -181,6 +181,25 @@ def test_every_entry_is_told_once_old_ones_first(undisturbed: MemoryStore) -> No
     assert {f"journal/{key}.json" for key in told[:known]} <= set(journal(store))
 
 
+def test_a_search_begun_before_winners_were_compared_goes_on_and_compares_the_next(
+    undisturbed: MemoryStore,
+) -> None:
+    store = MemoryStore()
+    with pytest.raises(Killed):
+        run(search(), store, on_event=lambda e: kill_at(e, "0002/generated"))
+    store.delete("journal/0001/led.json")
+    asked: list[str] = []
+    view = run(search(), store, before=lambda task: asked.append(task.id))
+    assert [id for id in asked if id.endswith("/compare")] == ["0002/compare", "0003/compare"]
+    assert len(view.leads) == 2
+    assert ladder(store) == ladder(undisturbed)
+
+
+def kill_at(event: Event, key: str) -> None:
+    if isinstance(event, Recorded) and event.entry.key == key:
+        raise Killed
+
+
 def test_events_come_one_after_the_other_on_the_callers_thread() -> None:
     threads = set()
     run(search(), MemoryStore(), on_event=lambda _: threads.add(threading.current_thread()))
@@ -350,7 +369,9 @@ def test_a_lost_record_is_written_again_or_refused_but_never_changes_the_search(
             for left, data in journal(store).items():
                 assert data == whole[left]
         else:
-            assert journal(store) == whole, key
+            # Nothing rests on how far a winner was ahead, so nobody misses it.
+            missed = {key} if key.endswith("/led.json") else set()
+            assert journal(store) == {k: data for k, data in whole.items() if k not in missed}
             restored += 1
     assert restored > 3
 

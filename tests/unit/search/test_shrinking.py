@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from fednas.models import Architecture
-from fednas.search import AddRung, Candidate, Cut, Dropped, Problem, Train, Won, strategy_of
+from fednas.search import (
+    AddRung,
+    Candidate,
+    Compare,
+    Cut,
+    Decide,
+    Dropped,
+    Problem,
+    Train,
+    Won,
+    strategy_of,
+)
 from fednas.search._shrinking import ShrinkingSearch, candidate
 from fednas.seeds import derive_seed
 from fednas.spec import Choosing
@@ -145,7 +156,7 @@ def test_without_rounds_nobody_is_trained_nor_screened(screening: Any) -> None:
         told(CUTS), screening=screening, rounds=constant(0, 0), budget=0.8, maxIterations=5
     )
     assert ending.reason == "Completed"
-    assert Counter(type(step).__name__ for step in steps) == {"Cut": 1, "Decide": 1, "AddRung": 1}
+    assert [type(step).__name__ for step in steps] == ["Cut", "Compare", "Decide", "AddRung"]
     (won,) = decided(steps, Won)
     assert won.winner == "conv1"
     assert [row.candidate for row in won.ranking] == ["conv1", "conv3", "conv2", "conv0"]
@@ -347,6 +358,48 @@ def test_without_a_second_phase_the_first_decides() -> None:
 def test_without_a_first_phase_the_screened_train_the_second() -> None:
     steps, _ = play(told(CUTS), rounds=constant(0, 2), screening=top(2), maxIterations=1)
     assert trained(steps) == [("post", 1, ["conv1", "conv3"]), ("post", 2, ["conv1", "conv3"])]
+
+
+# --- how sure it is -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["loss", "lossPerResource", "accuracy", "accuracyPerResource"])
+def test_the_winner_is_compared_with_the_second_just_before_it_has_won(order: str) -> None:
+    steps, _ = play(told(), maxIterations=2, order=order)
+    assert len(of(steps, Compare)) == 2
+    for step, won in zip(of(steps, Compare), decided(steps, Won), strict=True):
+        assert (step.winner, step.runner_up) == (
+            won.ranking[0].candidate,
+            won.ranking[1].candidate,
+        )
+        assert step.iteration == won.iteration
+        assert steps[steps.index(step) + 1] == Decide(won)
+        assert step.by == order.removesuffix("PerResource")
+        rung = next(one for one in of(steps, AddRung) if one.iteration == step.iteration)
+        assert step.outcomes[step.winner] == rung.outcome
+
+
+def test_who_failed_is_no_runner_up() -> None:
+    table = {(1, "post", "conv1", 1): None, (1, "pre", "conv1", 1): 90}
+    steps, _ = play(told(table), earlyDrop=top(3), maxIterations=1)
+    (step,) = of(steps, Compare)
+    (won,) = decided(steps, Won)
+    assert (won.ranking[-1].candidate, won.ranking[-1].failed) == ("conv1", True)
+    assert step.runner_up == won.ranking[1].candidate
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strategy": "uniform"},
+        {"earlyDrop": top(1)},
+        {"earlyDrop": {"successiveHalving": {}}, "rounds": constant(1, 2)},
+    ],
+)
+def test_a_winner_without_a_runner_up_is_not_compared(settings: Any) -> None:
+    steps, _ = play(told(), maxIterations=1, **settings)
+    assert len(decided(steps, Won)) == 1
+    assert of(steps, Compare) == []
 
 
 # --- failures ------------------------------------------------------------------------------------

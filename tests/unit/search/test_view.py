@@ -24,7 +24,7 @@ from fednas.search import (
 )
 from fednas.spec import Bound, load_spec
 from fednas.store import canonical_json
-from tests.unit.tracking.conftest import recorded, recorded_search
+from tests.unit.tracking.conftest import compared, recorded, recorded_search
 
 
 def without(*kinds: type, iteration: int | None = None) -> list[Recorded]:
@@ -72,6 +72,27 @@ def test_every_candidate_has_one_fate_and_each_iteration_one_winner() -> None:
         winner = next(row for row in rows if row["outcome"] == "winner")
         assert winner["finalRank"] == 1
         assert winner["macs"] == view.ladder[one.entry.iteration].macs
+
+
+def test_a_winner_has_its_lead_and_nobody_else() -> None:
+    view = View(compared())
+    for row in view.decisions:
+        won = row["outcome"] == "winner"
+        assert (row["lead"] is not None) == (row["standardError"] is not None) == won
+        if won:
+            error = 0.05 if row["iteration"] == 1 else 0.5
+            assert (row["lead"], row["standardError"]) == pytest.approx((0.5, error))
+    assert [lead.is_sure for lead in view.leads] == [True, False, False, False]
+
+
+def test_a_journal_from_before_winners_were_compared_is_read_without() -> None:
+    old, new = View(recorded()), View(compared())
+    assert old.leads == []
+    for before, now in zip(old.decisions, new.decisions, strict=True):
+        assert before.keys() == now.keys()
+        assert (before["lead"], before["standardError"]) == (None, None)
+        assert before == now | {"lead": None, "standardError": None}
+    assert old.ledger.to_dict() == new.ledger.to_dict()
 
 
 def test_rounds_are_told_in_the_order_of_the_search() -> None:

@@ -109,6 +109,10 @@ def space(start: Architecture | None = None, *, min_batch: int = 1) -> Space:
     )
 
 
+DONE = ("accept", "aggregate", "compare", "derive", "evaluate", "initialise", "train")
+"""The kinds that the toy fleet does by itself."""
+
+
 class ToyFleet:
     """Does every task at once, in the thread that submits it.
 
@@ -154,10 +158,12 @@ class ToyFleet:
         pass
 
     def _do(self, task: Task) -> TaskResult:
-        if task.kind not in ("accept", "derive", "train", "evaluate", "aggregate", "initialise"):
+        if task.kind not in DONE:
             return self._other(task)
         inputs = {name: self.blobs.get(digest) for name, digest in task.inputs.items()}
         output = "weights"
+        if task.kind == "compare":
+            return self._result(_compared(inputs["weights"], inputs["rival"]))
         if task.kind == "initialise":
             widths = Architecture.model_validate(task.params["architecture"]).widths
             vector = np.random.default_rng(task.seed).random(3 * sum(widths), np.float32)
@@ -178,7 +184,7 @@ class ToyFleet:
             vector = weighted_mean((decode(inputs[c]), shares[c]) for c in sorted(inputs))
         blob = encode(vector)
         rows = task.data.get("shard", "") if task.kind == "evaluate" else ""
-        luck = int(digest_of(blob + rows.encode())[:6], 16) % 30
+        luck = _luck(blob + rows.encode())
         sums = {
             "samples": 1,
             "loss": 30 - luck,
@@ -205,6 +211,22 @@ class ToyFleet:
             sizes={name: len(blob) for name, blob in outputs.items()},
             sums=sums or {},
         )
+
+
+def _luck(blob: bytes) -> int:
+    return int(digest_of(blob)[:6], 16) % 30
+
+
+def _compared(winner: bytes, rival: bytes) -> dict[str, float]:
+    """On a hundred images, each network alone right on as many as it has luck."""
+    won, lost = _luck(winner), _luck(rival)
+    return {
+        "difference": won - lost,
+        "squares": won + lost,
+        "won": won,
+        "lost": lost,
+        "samples": 100,
+    }
 
 
 class _Source:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fednas.search import Added, Closed, Computed, Consented, Recorded, Scored, Started, View
 from fednas.tracking._points import Point, Points
-from tests.unit.tracking.conftest import recorded
+from tests.unit.tracking.conftest import compared, recorded
 
 
 def folded(entries: list[Recorded]) -> list[Point]:
@@ -28,6 +28,10 @@ def series(found: list[Point], key: str) -> dict[int, float]:
 def test_a_metric_has_one_value_per_step(entries: list[Recorded]) -> None:
     found = folded(entries)
     assert max(Counter((point.key, point.step) for point in found).values()) == 1
+
+
+def test_a_lead_changes_no_point(entries: list[Recorded]) -> None:
+    assert folded(compared()) == folded(entries)
 
 
 def test_nothing_is_told_of_single_layers_and_candidates(entries: list[Recorded]) -> None:

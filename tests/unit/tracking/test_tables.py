@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from fednas.search import Recorded, View
 from fednas.tracking._tables import description, files, flatten, start_tags
+from tests.unit.tracking.conftest import compared
 
 
 def test_params_are_named_by_their_path_in_the_spec() -> None:
@@ -52,6 +55,15 @@ def test_tables_hold_every_candidate_and_every_round(view: View) -> None:
         "rounds.json": len(view.rounds),
         "ladder.json": len(view.ladder),
     }
+
+
+def test_the_table_of_decisions_has_the_winners_leads() -> None:
+    contents, _ = files(View(compared()))
+    table = json.loads(contents["decisions.json"])
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    leads = [row["lead"] for row in rows if row["outcome"] == "winner"]
+    assert leads == pytest.approx([0.5] * 4)
+    assert all(row["standardError"] is None for row in rows if row["outcome"] != "winner")
 
 
 def test_a_search_without_a_rung_has_tables_and_no_figure(entries: list[Recorded]) -> None:

@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from fednas.data import split_rows
 from fednas.spec import Normalize, Sgd
-from fednas.training import evaluate, normalise, recalibrate, train
+from fednas.training import evaluate, judge, normalise, recalibrate, train
 
 SHAPE = (1, 8, 8)
 
@@ -26,6 +26,17 @@ def test_counts_equal_a_direct_computation(trained, rows):
     assert evaluated.correct == (logits.argmax(1).numpy() == labels).sum() > 200
     losses = functional.cross_entropy(logits, torch.from_numpy(labels), reduction="sum")
     assert evaluated.loss_sum == pytest.approx(losses.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [100, 128, 256])
+def test_what_is_judged_row_by_row_adds_up_to_the_evaluation(trained, rows, batch_size):
+    losses, right = judge(trained, rows, SHAPE, batch_size)
+    evaluated = evaluate(trained, rows, SHAPE, batch_size)
+    assert (losses.shape, right.shape) == ((256,), (256,))
+    assert losses.min() > 0
+    assert losses.sum() == pytest.approx(evaluated.loss_sum, rel=1e-5)
+    assert right.sum() == evaluated.correct < 256
+    assert losses[right].mean() < losses[~right].mean()
 
 
 def test_evaluation_changes_no_weight_and_no_statistic(trained, rows):

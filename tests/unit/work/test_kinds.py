@@ -141,6 +141,54 @@ def test_evaluation_counts_and_recalibrates_only_where_asked(weights: bytes) -> 
     assert decode(calibrated.outputs["weights"]).size == decode(weights).size
 
 
+def compared(source: MemorySource, one: bytes, two: bytes, rows: bytes) -> dict[str, float]:
+    done = execute(
+        task(
+            "compare",
+            inputs={"weights": digest_of(one), "rival": digest_of(two)},
+            params={"architecture": NETWORK.model_dump(), "rival": NETWORK.model_dump()},
+            data={"shard": digest_of(rows)},
+        ),
+        source,
+    )
+    assert done.outputs == {}
+    return done.sums
+
+
+def test_a_comparison_counts_what_two_evaluations_differ_by(weights: bytes) -> None:
+    rows = shard(300)
+    other = trained(weights, rows).outputs["weights"]
+    source = MemorySource(weights, other, rows)
+    given = {"params": {"architecture": NETWORK.model_dump()}, "data": {"shard": digest_of(rows)}}
+    one, two = (
+        execute(task("evaluate", inputs={"weights": digest_of(blob)}, **given), source).sums
+        for blob in (other, weights)
+    )
+    sums = compared(source, other, weights, rows)
+    assert sums["samples"] == 300
+    assert sums["difference"] == pytest.approx(two["loss"] - one["loss"], rel=1e-5)
+    assert sums["difference"] != 0
+    assert sums["squares"] > sums["difference"] ** 2 / 300
+    assert sums["won"] - sums["lost"] == one["correct"] - two["correct"]
+    assert 0 < sums["won"] <= 300 - two["correct"]
+
+
+def test_a_comparison_the_other_way_round_has_the_other_sign(weights: bytes) -> None:
+    rows = shard(150)
+    other = trained(weights, rows).outputs["weights"]
+    source = MemorySource(weights, other, rows)
+    there, back = compared(source, other, weights, rows), compared(source, weights, other, rows)
+    assert there["difference"] == -back["difference"] != 0
+    assert (there["won"], there["lost"]) == (back["lost"], back["won"])
+    assert there["squares"] == back["squares"]
+
+
+def test_a_network_compared_with_itself_is_no_better(weights: bytes) -> None:
+    rows = shard(50)
+    sums = compared(MemorySource(weights, rows), weights, weights, rows)
+    assert sums == {"difference": 0, "squares": 0, "won": 0, "lost": 0, "samples": 50}
+
+
 def test_the_aggregate_is_the_mean_in_the_order_of_clients(weights: bytes) -> None:
     a, b = decode(weights), decode(weights) + np.float32(1)
     blobs = {"z": encode(a), "b": encode(b)}
@@ -298,7 +346,9 @@ def test_damaged_inputs_are_corrupt_and_not_a_client_s_failure(weights: bytes) -
 
 
 def test_an_unknown_kind_is_named_with_the_known_ones() -> None:
-    with pytest.raises(TaskFailed, match=r"kind 'gradients': unknown; .* aggregate, derive"):
+    with pytest.raises(
+        TaskFailed, match=r"kind 'gradients': unknown; .* aggregate, compare, derive"
+    ):
         execute(task("gradients"), MemorySource())
     assert "train" in KINDS
 
