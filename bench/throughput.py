@@ -1,6 +1,7 @@
 """Steady training throughput and memory of a search, against a plain loop, in one run.
 
-    python bench/throughput.py examples/cifar10.yaml --out bench/results/throughput.json
+    python bench/throughput.py examples/cifar10.yaml --out bench/results/throughput.json \\
+        --set strategy.netAdapt.rounds.constant.pre=2
 
 The plain loop is what one would write by hand: one process, one torch thread, the same network at
 full width, the same images, batch size and optimizer, no federation. It runs before and after the
@@ -142,6 +143,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--set", action="append", default=[], help="as of fednas run")
     parser.add_argument("--plain", action="store_true", help="only the plain loop")
     options = parser.parse_args()
     if options.plain:
@@ -158,6 +160,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = [sys.executable, "-m", "fednas", "run", options.file, "--dir", f"{folder}/run"]
         run += ["--tracking", "none", "--workers", str(options.workers)]
+        run += [f"--set={change}" for change in options.set]
         before, plain_memory = measured(plain)
         _, memory = measured(run, options.seconds + 15)
         after, _ = measured(plain)
