@@ -4,7 +4,7 @@
 #   make test     unit and integration tests; with MinIO's server where `minio` is in the PATH
 #   make lint     format, lint, types, layers, workflows
 #   make images   the four container images   (REGISTRY, TAG, BUILD)
-#   make e2e      tests in the cluster that KUBECONFIG names, with those images loaded
+#   make e2e      tests in the cluster that KUBECONFIG names, with those images and image-own's loaded
 #   make clean    remove the environment and the caches; never a search's results
 
 PYTHON ?= python3
@@ -27,7 +27,7 @@ export OMP_NUM_THREADS := 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint images image-list e2e clean
+.PHONY: help demo test lint images image-own image-list e2e clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -85,6 +85,10 @@ build/minio:
 	@mkdir -p build
 	@if command -v minio >/dev/null; then cp "$$(command -v minio)" $@; \
 	  else CGO_ENABLED=0 GOBIN=$(abspath build) go install github.com/minio/minio@$(MINIO_VERSION); fi
+
+# The runtime with a network and a strategy of one's own, for the tests in a cluster.
+image-own: image-runtime
+	$(BUILD) $(REGISTRY)/fednas-own:$(TAG) examples/own --build-arg RUNTIME=$(REGISTRY)/fednas-runtime:$(TAG)
 
 image-list:
 	@$(foreach name,$(IMAGES),echo $(REGISTRY)/fednas-$(name):$(TAG);)

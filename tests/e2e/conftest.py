@@ -1,7 +1,8 @@
 """FedNAS installed from the chart in the cluster that KUBECONFIG names.
 
-The images must be there already (`make images`, and loaded or pushed): ``FEDNAS_REGISTRY`` and
-``FEDNAS_TAG`` name them, ``FEDNAS_E2E_KEEP=1`` leaves everything installed afterwards.
+The images must be there already (`make images image-own`, and loaded or pushed):
+``FEDNAS_REGISTRY`` and ``FEDNAS_TAG`` name them, ``FEDNAS_E2E_KEEP=1`` leaves everything installed
+afterwards.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +48,15 @@ class Installed:
         assert done.returncode == 0, f"fednas {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
+    @contextmanager
+    def runtime(self, image: str) -> Iterator[None]:
+        """Coordinators and clients from another image, for a while."""
+        _upgrade("--reuse-values", "--set", f"runtime.image.repository={image}")
+        try:
+            yield
+        finally:
+            _upgrade("--reuse-values", "--set", "runtime.image.repository=fednas-runtime")
+
 
 @pytest.fixture(scope="session")
 def installed() -> Iterator[Installed]:
@@ -58,11 +69,7 @@ def installed() -> Iterator[Installed]:
         *("label", "namespace", NAMESPACE, "--overwrite"),
         "pod-security.kubernetes.io/enforce=restricted",
     )
-    _helm(
-        *("upgrade", "--install", "fednas", str(ROOT / "charts/fednas"), "--wait"),
-        *("--timeout", "5m", "--set", "minio.enabled=true,mlflow.enabled=true"),
-        *_image_values(),
-    )
+    _upgrade("--install", "--set", "minio.enabled=true,mlflow.enabled=true", *_image_values())
     ns = Namespace(NAMESPACE)
     secret = ns.get("secret", "fednas-minio")
     assert secret is not None
@@ -95,6 +102,11 @@ def _image_values() -> list[str]:
         for name in ("operator", "runtime", "minio", "mlflow"):
             values += ["--set", f"{name}.image.tag={tag}"]
     return values
+
+
+def _upgrade(*arguments: str) -> None:
+    chart = str(ROOT / "charts/fednas")
+    _helm("upgrade", "fednas", chart, "--wait", "--timeout", "5m", *arguments)
 
 
 def _helm(*arguments: str) -> None:

@@ -1,20 +1,24 @@
-"""Every network of the zoo, and networks and strategies of one's own, by ``fednas run``."""
+"""Every network with every strategy, networks and strategies of one's own among them."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fednas
 from fednas.models import FAMILIES
+from fednas.search import STRATEGIES as LIBRARY
+from tests.combinations import NETWORKS, OWN, STEP, STRATEGIES, combination
 
 ROOT = Path(__file__).parents[2]
-SMALL = ROOT / "examples" / "small.yaml"
-OWN = ROOT / "examples" / "own"
 PATIENCE = 240.0
 
 pytestmark = pytest.mark.slow
@@ -38,24 +42,58 @@ def run(folder: Path, file: Path, *options: str, code: int = 0) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", sorted(FAMILIES))
-def test_two_iterations_with_every_network(tmp_path: Path, name: str) -> None:
-    settings = {
-        "model.name": name,
-        "model.args.widthMultiplier": "0.25",
-        "model.initial.training.rounds": "12",
-        "model.initial.training.optimizer.sgd.learningRate": "0.1",
-        "strategy.netAdapt.maxIterations": "2",
-        "target.macs.share": "0.3",
-    }
-    options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    run(tmp_path / "run", SMALL, *options)
-    result = fednas.open(tmp_path / "run")
-    assert [rung.rung for rung in result.ladder] == [0, 1, 2]
-    first, *_, last = result.ladder
-    assert last.macs < 0.9 * first.macs
-    module = last.load()
-    assert sum(parameter.numel() for parameter in module.parameters()) == last.params
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In the folder of one's own code, as a shell would be."""
+    monkeypatch.chdir(OWN)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield
+    for name in ("nets", "strategies"):
+        sys.modules.pop(name, None)
+
+
+def test_no_network_of_the_zoo_and_no_strategy_is_left_out() -> None:
+    assert set(NETWORKS) == {*FAMILIES, "own"}
+    assert set(STRATEGIES) == set(LIBRARY)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_two_iterations_of_every_strategy(tmp_path: Path, network: str, own: None) -> None:
+    start: Path | None = None
+    for strategy in STRATEGIES:
+        folder = tmp_path / strategy
+        spec = combination(network, strategy, start)
+        result = fednas.run(spec, dir=folder, workers=2, tracking=None)
+        ladder = result.ladder
+        start = folder / "ladder" / ladder[0].file
+        assert [rung.rung for rung in ladder] == [0, 1, 2], strategy
+        for before, after in pairwise(ladder):
+            assert after.macs <= before.macs - STEP * ladder[0].macs, strategy
+            widths = zip(after.architecture.widths, before.architecture.widths, strict=True)
+            assert all(now <= then for now, then in widths), strategy
+        module = ladder[-1].load()
+        assert sum(one.numel() for one in module.parameters()) == ladder[-1].params
+        # Every iteration's candidates were trained by clients, for the rounds of both phases.
+        trained = {(row["iteration"], row["phase"]) for row in result.view.rounds if row["round"]}
+        assert trained >= {(1, "pre"), (1, "post"), (2, "pre"), (2, "post")}, strategy
+        _as_the_strategy_says(strategy, result.view.decisions)
+
+
+def _as_the_strategy_says(strategy: str, decisions: list[dict[str, Any]]) -> None:
+    for iteration in (1, 2):
+        rows = [row for row in decisions if row["iteration"] == iteration]
+        fates = Counter(row["outcome"] for row in rows)
+        names = {row["candidate"] for row in rows}
+        if strategy == "uniform":
+            assert names == {"uniform"}
+            continue
+        assert (fates["winner"], fates["dropped"]) == (1, 1), strategy
+        assert fates["screened"] == len(rows) - 2
+        if strategy == "random":
+            assert names == {"random-0", "random-1", "random-2"}
+        else:
+            assert {"-" in name for name in names} == {strategy == "module"}
 
 
 def test_a_network_of_ones_own_is_searched_from_its_folder(
