@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from fednas.api import local_shards, local_table, start_network
 from fednas.data import Rows, Shards, open_rows
 from fednas.fleet import available_cpus
+from fednas.local import local_shards, local_table, start_network
 from fednas.search import Expense, Forecast, forecast
 from fednas.space import Space, trace
 from fednas.spec import FederatedSearch, load_spec

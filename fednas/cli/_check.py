@@ -53,7 +53,7 @@ def check(
 
 
 def _space(search: FederatedSearch, data: Path | None) -> Space:
-    from fednas.api import local_network
+    from fednas.local import local_network
     from fednas.space import trace
 
     return trace(local_network(search, data))

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from fednas.api import local_shards, local_table, local_weights
 from fednas.data import (
     Shards,
     load_files,
@@ -17,6 +16,7 @@ from fednas.data import (
     split_files,
 )
 from fednas.errors import DataError, NotFound
+from fednas.local import local_shards, local_table, local_weights
 from fednas.search import Inputs, StartFile, read_start
 from fednas.spec import FederatedSearch, identity_digest, parse_s3
 from fednas.store import Blobs, Layout, MinioConfig, MinioStore, Store, canonical_json

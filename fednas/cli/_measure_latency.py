@@ -48,7 +48,7 @@ def measure_latency(
 
     import torch
 
-    from fednas.api import local_network
+    from fednas.local import local_network
     from fednas.resources import LatencyTable, write_latencies
     from fednas.space import measure_latencies, trace
 

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from fednas.api import local_shards, local_weights
 from fednas.cli import app
 from fednas.cli._inputs import bucket_files, bucket_inputs
 from fednas.data import load_dataset
 from fednas.errors import DataError
+from fednas.local import local_shards, local_weights
 from fednas.models import encode, start_architecture
 from fednas.search import Inputs
 from fednas.spec import FederatedSearch, load_spec

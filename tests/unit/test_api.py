@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 import fednas
-from fednas.api import Event, Finished, default_folder, local_shards, local_weights
+from fednas.api import Event, Finished, default_folder
 from fednas.data import make_shards
 from fednas.errors import BadInput, Corrupt, DataError
 from fednas.fleet import LocalFleet
+from fednas.local import local_shards, local_weights
 from fednas.models import encode, start_architecture
 from fednas.result import LadderRung, open_target
 from fednas.search import Rung, View
