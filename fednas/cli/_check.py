@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fednas.cli._report import Output
+from fednas.cli._options import Data, File, Output, Print, Set
 from fednas.spec import FederatedSearch, load_spec
 
 if TYPE_CHECKING:
@@ -22,15 +22,10 @@ __all__ = ["check"]
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="A FederatedSearch in YAML.")],
-    data: Annotated[
-        Path | None, typer.Option(help="A local copy of the data, in place of data.source.")
-    ] = None,
-    set: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace a field below spec."),
-    ] = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="How to print.")] = Output.TEXT,
+    file: File,
+    data: Data = None,
+    set: Set = None,
+    output: Print = Output.TEXT,
 ) -> None:
     """Show which filters of the network can be cut together, and prove it by cutting each group.
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fednas.cli._options import Data, File, Set
 from fednas.errors import BadInput
 from fednas.spec import DeviceClass, FederatedSearch, load_spec
 
@@ -17,7 +18,7 @@ __all__ = ["measure_latency"]
 
 
 def measure_latency(
-    file: Annotated[Path, typer.Argument(help="A FederatedSearch in YAML.")],
+    file: File,
     device_class: Annotated[
         str | None, typer.Option(help="The class of devices that this machine is of.")
     ] = None,
@@ -28,13 +29,8 @@ def measure_latency(
     passes: Annotated[
         int, typer.Option(min=1, help="Visits of each layer; more help on a busy machine.")
     ] = 9,
-    data: Annotated[
-        Path | None, typer.Option(help="A local copy of the data, in place of data.source.")
-    ] = None,
-    set: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace a field below spec."),
-    ] = None,
+    data: Data = None,
+    set: Set = None,
 ) -> None:
     """Time every distinct layer of the starting network on this machine, at a few widths each.
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from fednas.cli._report import Output
+from fednas.cli._options import Data, File, Output, Print, Set, Workers
 from fednas.spec import FederatedSearch, load_spec
 
 if TYPE_CHECKING:
@@ -19,18 +18,11 @@ __all__ = ["plan"]
 
 
 def plan(
-    file: Annotated[Path, typer.Argument(help="A FederatedSearch in YAML.")],
-    data: Annotated[
-        Path | None, typer.Option(help="A local copy of the data, in place of data.source.")
-    ] = None,
-    set: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace a field below spec."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; default: one per core.")
-    ] = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="How to print.")] = Output.TEXT,
+    file: File,
+    data: Data = None,
+    set: Set = None,
+    workers: Workers = None,
+    output: Print = Output.TEXT,
 ) -> None:
     """Predict what a search will cost the clients, and how long it would take here.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -12,22 +11,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
+from fednas.cli._options import Output, Print
 from fednas.cli._screen import last_screen
 from fednas.space import resource
 
-__all__ = ["Output", "report"]
-
-
-class Output(StrEnum):
-    """How to print."""
-
-    TEXT = "text"
-    JSON = "json"
+__all__ = ["report"]
 
 
 def report(
     target: Annotated[str, typer.Argument(help="A run folder, or s3://bucket/ladder/<searchID>.")],
-    output: Annotated[Output, typer.Option("--output", "-o", help="How to print.")] = Output.TEXT,
+    output: Print = Output.TEXT,
 ) -> None:
     """Show what a search has come to."""
     from fednas.result import Result, open_target

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from fednas.cli._from_rung import advice, check_folder, rung_of, setting
+from fednas.cli._options import Data, File, Set, Workers
 from fednas.errors import BadInput, OtherSpec
 from fednas.spec import FederatedSearch, load_spec
 
@@ -16,15 +17,10 @@ __all__ = ["run"]
 
 
 def run(
-    file: Annotated[Path, typer.Argument(help="A FederatedSearch in YAML.")],
+    file: File,
     dir: Annotated[Path | None, typer.Option(help="The run folder; default: runs/<name>.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="A local copy of the data, in place of data.source.")
-    ] = None,
-    set: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace a field below spec."),
-    ] = None,
+    data: Data = None,
+    set: Set = None,
     from_: Annotated[
         str | None,
         typer.Option(
@@ -37,9 +33,7 @@ def run(
     rung: Annotated[
         int | None, typer.Option(min=0, help="With --from, which one; default: the last.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; default: one per core.")
-    ] = None,
+    workers: Workers = None,
     tracking: Annotated[
         str, typer.Option(help="MLflow's URI; default: SQLite beside the run folder; 'none'.")
     ] = "",

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from fednas.cli._options import File, Set
 from fednas.spec import load_spec
 
 __all__ = ["validate"]
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(help="A FederatedSearch in YAML.")],
-    set: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace a field below spec."),
-    ] = None,
+    file: File,
+    set: Set = None,
 ) -> None:
     """Check a file; every problem is named by its field."""
     search = load_spec(file, set or ())
