@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +31,7 @@ def report(
         return
     console = Console()
     console.print(_ladder(result), _decisions(result), sep="\n")
+    console.print(*_sureness(result.view.leads), soft_wrap=True, highlight=False)
     console.print(last_screen(result), soft_wrap=True, highlight=False)
 
 
@@ -118,3 +119,14 @@ def _lead(row: Mapping[str, Any]) -> str:
     if row["lead"] is None:
         return ""
     return f"{row['lead']:+.4f} ±{row['standardError']:.4f}"
+
+
+def _sureness(leads: Sequence[Any]) -> list[str]:
+    """How many choices chance is unlikely to have made."""
+    if not leads:
+        return []
+    sure = sum(lead.is_sure for lead in leads)
+    return [
+        f"{sure} of {len(leads)} winners lead the runner-up by more than two standard errors "
+        "on the validation images\n"
+    ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from fednas.result import Result
-from fednas.search import Lead, Rung
+from fednas.search import Rung
 from fednas.space import resource
 
 __all__ = ["duration", "last_screen", "si"]
@@ -30,7 +30,6 @@ def last_screen(result: Result) -> str:
             f"{name:{width}}  rung {rung.rung:2}  {rung.share:.2f}x {label}  "
             f"{100 * rung.accuracy:.1f} % (start {100 * start:.1f}){_worth(rung)}  {_nearby(file)}"
         )
-    lines += _sureness(view.leads)
     lines += _advice(view.selected(search).values())
     lines.append(_cost(result))
     return "\n".join(lines)
@@ -68,17 +67,6 @@ def _advice(chosen: Iterable[Rung | None]) -> list[str]:
     return [
         "a network thinned alike, which needs no search, does better: smaller steps (firstStep), "
         "screening by loss (order), refit: true or more validation samples would help"
-    ]
-
-
-def _sureness(leads: Sequence[Lead]) -> list[str]:
-    """How many choices chance is unlikely to have made."""
-    if not leads:
-        return []
-    sure = sum(lead.is_sure for lead in leads)
-    return [
-        f"{sure} of {len(leads)} winners lead the runner-up by more than two standard errors "
-        "on the validation images"
     ]
 
 
