@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
+import structlog
 import typer
 
 from fednas.errors import BadInput
@@ -36,6 +38,13 @@ def coordinate(
         int | None,
         typer.Option(min=1, help="Worker processes; default: what quota and memory hold."),
     ] = None,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with the files AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, as a mounted "
+            "Secret: ends, to be started anew, once they differ from the variables."
+        ),
+    ] = None,
     accept_new_numerics: Annotated[
         bool, typer.Option(help="Go on although torch or the CPU differ from the beginning.")
     ] = False,
@@ -46,6 +55,7 @@ def coordinate(
     wrong with the search or the store is shown at /v1/status; the program does not end for it.
     """
     from fednas.cli._coordinator import Coordinator
+    from fednas.cli._credentials import await_change
     from fednas.fleet import worker_count
     from fednas.fleet._logs import configure_logs
 
@@ -65,10 +75,20 @@ def coordinate(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    closed = threading.Event()
+
+    def watch(folder: Path) -> None:
+        if await_change(folder, os.environ, closed):
+            structlog.get_logger("fednas.coordinator").info("new credentials: starting anew")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    if credentials is not None:
+        threading.Thread(target=watch, args=(credentials,), daemon=True).start()
     try:
         coordinator.work()
         threading.Event().wait()
     finally:
+        closed.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         coordinator.close()

@@ -21,6 +21,7 @@ from typing import Any
 
 import structlog
 
+from fednas.cli._credentials import CREDENTIALS
 from fednas.cli._inputs import bucket_inputs
 from fednas.errors import (
     BadInput,
@@ -98,6 +99,7 @@ class Coordinator:
         self._cache = Path(tempfile.mkdtemp(prefix="fednas-blobs-"))
         self._closed = threading.Event()
         self._consent = threading.Event()
+        self._awaited: set[str] = set()
         self._view = View()
         self._end: tuple[bool, str, str] | None = None
         self._degraded: dict[str, str] | None = None
@@ -132,7 +134,7 @@ class Coordinator:
 
     def work(self) -> None:
         """Run the search to its end; raises nothing that could be waited out."""
-        backoff, diverged = Backoff(first=1.0, longest=30.0), False
+        backoff, diverged = Backoff(first=1.0, longest=30.0), ""
         while self._end is None:
             assert self._search is not None
             try:
@@ -146,10 +148,11 @@ class Coordinator:
                 self._fail(error)
                 continue
             except Diverged as error:
-                if diverged:
+                record = str(error).partition(" says ")[0]
+                if record == diverged:  # replayed, and computed otherwise all the same
                     self._fail(error)
                     continue
-                diverged = True  # another coordinator was faster: go on from its records
+                diverged = record  # another coordinator was faster: step back, then go on from it
                 self._suffer(error)
             except FednasError as error:
                 self._suffer(error)
@@ -195,7 +198,9 @@ class Coordinator:
             store=self._store,
             layout=self._layout,
             fleet=self.fleet,
-            inputs=bucket_inputs(search, config, self._store, self._layout, self._search_id),
+            inputs=bucket_inputs(
+                search, config, self._store, self._layout, self._search_id, self._awaited
+            ),
             timeout=search.spec.federation.round_timeout_seconds,
             view=self._view,
             on_event=self._told,
@@ -346,7 +351,7 @@ def _config(search: FederatedSearch) -> MinioConfig:
     storage = search.spec.storage
     if storage is None:
         raise BadInput("spec.storage: missing; must name the endpoint and bucket of an S3 store")
-    missing = [n for n in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not os.environ.get(n)]
+    missing = [name for name in CREDENTIALS if not os.environ.get(name)]
     if missing:
         raise BadInput(f"spec.storage: no credentials; set {' and '.join(missing)}")
     return MinioConfig(

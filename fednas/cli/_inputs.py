@@ -1,7 +1,14 @@
-"""What a coordinator reads from outside: the data set and the start weights, from S3 or a path."""
+"""What a coordinator reads from outside: the data set and the start weights, from S3 or a path.
+
+What is not there may still be pushed, so its absence is `NotFound`, which is waited out; only what
+cannot be read is a `DataError`, which ends a search. A data set under way is told from one that is
+all there by two looks at it: by its owner's word it would be better, but there is none in S3.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -21,16 +28,30 @@ from fednas.search import Inputs, StartFile, read_start
 from fednas.spec import FederatedSearch, identity_digest, parse_s3
 from fednas.store import Blobs, Layout, MinioConfig, MinioStore, Store, canonical_json
 
-__all__ = ["bucket_files", "bucket_inputs"]
+__all__ = ["bucket_files", "bucket_inputs", "whole_files"]
+
+SETTLED_SECONDS = 15.0
+"""For which a data set that comes late stays the same before it is read."""
 
 _FETCHES = 8
 """Objects that are fetched at once: a folder of images has thousands of small ones."""
 
 
 def bucket_inputs(
-    search: FederatedSearch, config: MinioConfig, store: Store, layout: Layout, search_id: str
+    search: FederatedSearch,
+    config: MinioConfig,
+    store: Store,
+    layout: Layout,
+    search_id: str,
+    awaited: set[str] | None = None,
 ) -> Inputs:
-    """Of a search whose store is a bucket; other buckets are read with the same credentials."""
+    """Of a search whose store is a bucket; other buckets are read with the same credentials.
+
+    Parameters
+    ----------
+    awaited : set of str
+        Data sets that were not there at an earlier try, to be kept for the next.
+    """
     known = f"{layout.data}search-{search_id}-{identity_digest(search)[:16]}.json"
 
     def shards() -> Shards:
@@ -38,7 +59,7 @@ def bucket_inputs(
         if made is not None:
             return made
         if search.spec.data.source.startswith("s3://"):
-            made = _bucket_shards(search, config, store, layout)
+            made = _bucket_shards(search, config, store, layout, awaited)
         else:
             made = local_shards(search, store, layout)
         store.put(known, _json(made))
@@ -55,8 +76,8 @@ def bucket_inputs(
         try:
             return read_start(path, read(path), read)
         except NotFound:
-            raise DataError(
-                f"spec.model.initial.weights: {path}: no such object; fednas push FILE {path}"
+            raise NotFound(
+                f"spec.model.initial.weights: {path}: no such object yet; fednas push FILE {path}"
             ) from None
 
     def table(field: str, path: str) -> bytes:
@@ -65,18 +86,24 @@ def bucket_inputs(
         try:
             return read(path)
         except NotFound:
-            raise DataError(f"{field}: {path}: no such object; fednas push FILE {path}") from None
+            raise NotFound(
+                f"{field}: {path}: no such object yet; fednas push FILE {path}"
+            ) from None
 
     return Inputs(shards=shards, weights=weights, table=table)
 
 
 def _bucket_shards(
-    search: FederatedSearch, config: MinioConfig, store: Store, layout: Layout
+    search: FederatedSearch,
+    config: MinioConfig,
+    store: Store,
+    layout: Layout,
+    awaited: set[str] | None,
 ) -> Shards:
     """The shards of a data set in S3, made once for all searches that cut it the same way."""
     uri = search.spec.data.source
     source, prefix = _open(uri, config)
-    files = bucket_files(source, prefix, uri)
+    files = whole_files(source, prefix, uri, set() if awaited is None else awaited)
     manifest = layout.data + shards_key(search, source_digest(files))
     known = _manifest(store, manifest)
     if known is not None:
@@ -88,18 +115,64 @@ def _bucket_shards(
     return made
 
 
+def whole_files(
+    source: Store,
+    prefix: str,
+    uri: str,
+    awaited: set[str],
+    pause: Callable[[], None] = lambda: time.sleep(SETTLED_SECONDS),
+) -> dict[str, bytes]:
+    """As `bucket_files`, once the data set is all there.
+
+    Parameters
+    ----------
+    awaited : set of str
+        Gets the URI where nothing is there. What appears under such a URI is read only when two
+        looks, a pause apart, find the same; so is what makes no sense before it is refused.
+    pause : callable
+        Waits between the two looks.
+
+    Raises
+    ------
+    NotFound
+        Nothing is there yet, or it is still being written.
+    DataError
+        What is there makes no data set.
+    """
+    before = _look(source, prefix)
+    if not before:
+        awaited.add(uri)
+        raise NotFound(f"spec.data.source: {uri}: nothing is there yet; fednas push FOLDER {uri}")
+    refused: DataError | None = None
+    try:
+        if uri not in awaited:
+            return bucket_files(source, prefix, uri)
+    except DataError as error:
+        refused = error
+    pause()
+    if _look(source, prefix) != before:
+        awaited.add(uri)
+        raise NotFound(f"spec.data.source: {uri}: is still being written")
+    if refused is not None:
+        raise refused
+    return bucket_files(source, prefix, uri)
+
+
+def _look(source: Store, prefix: str) -> list[tuple[str, int, float]]:
+    below = f"{prefix}/" if prefix else ""
+    return [(e.key, e.size, e.modified) for e in source.list(below) if e.key != below]
+
+
 def bucket_files(source: Store, prefix: str, uri: str) -> dict[str, bytes]:
     """The files of a data set in S3 by their names below the prefix: as of a folder.
 
     Raises
     ------
     DataError
-        When there is nothing there, or by `split_files`.
+        By `split_files`.
     """
     below = f"{prefix}/" if prefix else ""
-    names = [e.key.removeprefix(below) for e in source.list(below) if e.key != below]
-    if not names:
-        raise DataError(f"spec.data.source: {uri}: nothing is there; fednas push FOLDER {uri}")
+    names = [key.removeprefix(below) for key, _, _ in _look(source, prefix)]
     chosen = split_files(names, uri).names
     with ThreadPoolExecutor(_FETCHES) as pool:
         return dict(

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     asyncio.run(_wait_for_resource())
     registry = kopf.OperatorRegistry()
-    register(Operator(settings), registry)
+    register(Operator(settings, arguments.namespace), registry)
     kopf.run(
         registry=registry,
         standalone=True,

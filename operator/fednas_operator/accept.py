@@ -64,6 +64,12 @@ def accept(resource: Mapping[str, Any], defaults: Defaults) -> FederatedSearch:
             "spec.storage: not given, and the chart has no defaults.storage; "
             "give endpoint, bucket and secretName in either",
         )
+    if search.spec.tracking is not None and search.spec.tracking.uri.startswith("sqlite:"):
+        raise Refused(
+            "LocalPath",
+            f"spec.tracking.uri: {search.spec.tracking.uri!r} would be a file in a pod, and go "
+            "with it; give the address of an MLflow server, such as http://mlflow:5000",
+        )
     _reachable("spec.data.source", search.spec.data.source, ("digits",))
     if (weights := search.spec.model.initial.weights) is not None:
         _reachable("spec.model.initial.weights", weights, ())

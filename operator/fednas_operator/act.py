@@ -3,61 +3,90 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import names
 from .cluster import ApiError, Cluster
 from .coordinator import Coordinators
-from .plan import Action, Consent, Create, Delete, Scale, WriteStatus
+from .plan import Action, Consent, Create, Delete, Replace, Scale, WriteStatus
 from .world import Problem, World
 
-__all__ = ["act"]
+__all__ = ["Outcome", "act"]
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass
+class Outcome:
+    """What came of the actions of one pass.
+
+    Parameters
+    ----------
+    problem : Problem or None
+        What the user should know of the first refusal.
+    changed : bool
+        Whether a child was made, scaled or deleted; not so if what was asked for was done already.
+    replaced : list of mapping
+        Children that were put right.
+    written : mapping or None
+        The search, if its status was written.
+    """
+
+    problem: Problem | None = None
+    changed: bool = False
+    replaced: list[Mapping[str, Any]] = field(default_factory=list)
+    written: Mapping[str, Any] | None = None
+
+
 async def act(
     cluster: Cluster, coordinators: Coordinators, world: World, actions: Iterable[Action]
-) -> Problem | None:
+) -> Outcome:
     """Carry out the actions; the first that the API server refuses ends the pass.
 
-    Returns
-    -------
-    Problem or None
-        What the user should know of the refusal; None if all went well.
+    But that one Deployment cannot be scaled keeps no other from it.
 
     Raises
     ------
     ApiError
         The server does not answer, or somebody changed the resource meanwhile: try again.
     """
+    outcome = Outcome()
     for action in actions:
         try:
-            await _carry_out(cluster, coordinators, world, action)
+            await _carry_out(cluster, coordinators, world, action, outcome)
         except ApiError as error:
-            if error.status == 0 or error.status >= 500 or isinstance(action, WriteStatus):
+            if error.passing or isinstance(action, WriteStatus):
                 raise
-            return _problem(action, error)
-    return None
+            outcome.problem = outcome.problem or _problem(action, error)
+            if not isinstance(action, Scale):
+                break
+    return outcome
 
 
 async def _carry_out(
-    cluster: Cluster, coordinators: Coordinators, world: World, action: Action
+    cluster: Cluster, coordinators: Coordinators, world: World, action: Action, outcome: Outcome
 ) -> None:
     match action:
         case WriteStatus(status):
-            await cluster.replace_status({**world.search, "status": dict(status)})
+            outcome.written = await cluster.replace_status({**world.search, "status": dict(status)})
         case Create(manifest):
             try:
                 await cluster.create(manifest)
             except ApiError as error:
                 if error.reason != "AlreadyExists" or not await _ours(cluster, world, manifest):
                     raise
+            else:
+                outcome.changed = True
+        case Replace(manifest):
+            await cluster.replace(manifest)
+            outcome.replaced.append(manifest)
         case Scale(deployment, replicas):
             await cluster.scale(world.namespace, deployment, replicas)
+            outcome.changed = True
         case Delete(kind, name):
-            await cluster.delete(kind, world.namespace, name)
+            outcome.changed |= await cluster.delete(kind, world.namespace, name)
         case Consent(address):
             # No problem if it fails: the condition still says OtherNumerics, and so does the next
             # report, by which the next pass tries again.
@@ -84,7 +113,7 @@ def _problem(action: Action, error: ApiError) -> Problem:
     match action:
         case Consent(address):
             raise AssertionError(f"{address} is not of the API server") from error
-        case Create(manifest):
+        case Create(manifest) | Replace(manifest):
             what = f"{manifest['kind']} {manifest['metadata']['name']}"
         case Scale(name, _):
             what = f"Deployment {name}"

@@ -20,6 +20,7 @@ from . import names
 __all__ = ["KINDS", "ApiError", "Cluster", "Kind", "connect"]
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
+_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,10 @@ class Kind:
     api: str
     plural: str
 
-    def path(self, namespace: str, name: str | None = None, sub: str | None = None) -> str:
+    def path(self, namespace: str | None, name: str | None = None, sub: str | None = None) -> str:
         """The URL path of a collection, an object, or a subresource of it."""
-        parts = [self.api, "namespaces", namespace, self.plural, name, sub]
+        where = ["namespaces", namespace] if namespace is not None else []
+        parts = [self.api, *where, self.plural, name, sub]
         return "/" + "/".join(part for part in parts if part is not None)
 
 
@@ -64,6 +66,11 @@ class ApiError(Exception):
         self.status, self.reason, self.message = status, reason, message
         super().__init__(f"{status} {reason}: {message}")
 
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may do better soon: nobody has to mend anything."""
+        return self.status in (0, 429) or self.status >= 500 or self.reason == "Conflict"
+
 
 class Cluster:
     """A connection to one API server."""
@@ -80,13 +87,23 @@ class Cluster:
                 return None
             raise
 
-    async def find(self, kind: str, namespace: str, selector: str) -> list[dict[str, Any]]:
-        """Every object that carries the labels."""
-        found = await self._call(
-            "GET", KINDS[kind].path(namespace), query=[("labelSelector", selector)]
-        )
-        items: list[dict[str, Any]] = found["items"]
-        return items
+    async def find(
+        self, kind: str, namespace: str | None, selector: str = ""
+    ) -> list[dict[str, Any]]:
+        """Every object that carries the labels; page by page, so that none blocks the loop long.
+
+        ``namespace`` None: of all namespaces.
+        """
+        items: list[dict[str, Any]] = []
+        query = [("limit", str(_PAGE))] + ([("labelSelector", selector)] if selector else [])
+        token = ""
+        while True:
+            more = [("continue", token)] if token else []
+            found = await self._call("GET", KINDS[kind].path(namespace), query=query + more)
+            items += found["items"]
+            token = (found.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return items
 
     async def create(self, manifest: Mapping[str, Any]) -> None:
         """Create; `ApiError` with ``AlreadyExists`` where there is one of that name."""
@@ -102,8 +119,8 @@ class Cluster:
             content="application/merge-patch+json",
         )
 
-    async def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Delete in the background; no error if there is none."""
+    async def delete(self, kind: str, namespace: str, name: str) -> bool:
+        """Delete in the background; whether it was there."""
         try:
             await self._call(
                 "DELETE",
@@ -113,12 +130,20 @@ class Cluster:
         except ApiError as error:
             if error.status != 404:
                 raise
+            return False
+        return True
 
-    async def replace_status(self, resource: Mapping[str, Any]) -> None:
-        """Write the status; ``Conflict`` unless ``metadata.resourceVersion`` is the current one."""
+    async def replace(self, resource: Mapping[str, Any]) -> None:
+        """Write an object; ``Conflict`` unless ``metadata.resourceVersion`` is the current one."""
+        meta = resource["metadata"]
+        path = KINDS[resource["kind"]].path(meta["namespace"], meta["name"])
+        await self._call("PUT", path, body=resource)
+
+    async def replace_status(self, resource: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the status, likewise; the resource as it is then."""
         meta = resource["metadata"]
         path = KINDS[names.KIND].path(meta["namespace"], meta["name"], "status")
-        await self._call("PUT", path, body=resource)
+        return await self._call("PUT", path, body=resource)
 
     async def served(self) -> bool:
         """Whether the API server knows FederatedSearch resources yet."""

@@ -1,40 +1,53 @@
 """kopf as an informer: events put keys into the queue, and nothing else happens here.
 
 No updates, timers, daemons or finalizers: deletion works while the operator is down, and nothing is
-lost with a missed event, since every key is looked at again from time to time.
+lost with a missed event, since all searches are listed from time to time, and each is read afresh.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 import httpx
 import kopf
 
 from . import names
-from .cluster import Cluster, connect
+from .cluster import ApiError, Cluster, connect
 from .queue import Key, WorkQueue
 from .reconcile import Reconciler
 from .settings import Settings
 
 __all__ = ["Operator", "register"]
 
+_log = logging.getLogger(__name__)
+
 _WORKERS = 8
 _STALLED_SECONDS = 120.0
 
 
 class Operator:
-    """What lives as long as the process: queue, connections, workers."""
+    """What lives as long as the process: queue, connections, workers.
 
-    def __init__(self, settings: Settings) -> None:
+    Parameters
+    ----------
+    settings : Settings
+    namespaces : sequence of str
+        Those that are watched; none: all.
+    """
+
+    def __init__(self, settings: Settings, namespaces: Sequence[str] = ()) -> None:
         self.settings = settings
+        self.namespaces: Sequence[str | None] = namespaces or (None,)
         self.queue = WorkQueue(time.monotonic)
         self._cluster: Cluster | None = None
         self._http: httpx.AsyncClient | None = None
+        self._reconciler: Reconciler | None = None
         self._workers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -46,7 +59,11 @@ class Operator:
             trust_env=False,
         )
         reconciler = Reconciler(self._cluster, self._http, self.settings, self.queue)
-        self._workers = [asyncio.create_task(reconciler.work()) for _ in range(_WORKERS)]
+        self._reconciler = reconciler
+        self._workers = [
+            *(asyncio.create_task(reconciler.work()) for _ in range(_WORKERS)),
+            asyncio.create_task(self._resync(self._cluster)),
+        ]
 
     async def stop(self) -> None:
         """End the workers; whatever they were at is taken up by the next operator."""
@@ -58,10 +75,34 @@ class Operator:
         if self._cluster is not None:
             await self._cluster.close()
 
+    def event(self, key: Key, kind: str, event: Mapping[str, Any], delay: float = 0.0) -> None:
+        """Something happened to a search or to a child of it."""
+        if self._reconciler is not None:
+            gone = event["type"] == "DELETED"
+            self._reconciler.notice(key, kind, event["object"], gone=gone)
+        self.queue.add(key, delay)
+
+    async def _resync(self, cluster: Cluster) -> None:
+        """Find searches of which no event told."""
+        while True:
+            await asyncio.sleep(self.settings.resync_seconds)
+            for namespace in self.namespaces:
+                try:
+                    found = await cluster.find(names.KIND, namespace)
+                except ApiError as error:
+                    _log.info("%s: %s", namespace or "all namespaces", error)
+                    continue
+                for search in found:
+                    meta = search["metadata"]
+                    self.queue.add(Key(meta["namespace"], meta["name"]))
+
     def health(self) -> dict[str, float]:
-        """The queue's length and lag; raises when it is stuck, so that the pod is restarted."""
+        """The queue's length and lag; raises when it is stuck, so that the pod is restarted.
+
+        An API server that is away lets no pass succeed, but each ends, and a restart mends nothing.
+        """
         lag = self.queue.lag()
-        if lag > _STALLED_SECONDS or any(worker.done() for worker in self._workers):
+        if self.queue.stalled() > _STALLED_SECONDS or any(map(asyncio.Task.done, self._workers)):
             raise RuntimeError(f"the work queue is {lag:.0f} s behind")
         return {"keys": len(self.queue), "lagSeconds": round(lag, 3)}
 
@@ -83,18 +124,20 @@ def register(operator: Operator, registry: kopf.OperatorRegistry) -> None:
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)
-    async def search_changed(namespace: str | None, name: str, **_: Any) -> None:
-        operator.queue.add(Key(str(namespace), name))
+    async def search_changed(namespace: str | None, name: str, event: Any, **_: Any) -> None:
+        operator.event(Key(str(namespace), name), names.KIND, event)
 
     @kopf.on.event("apps", "v1", "deployments", labels=_OURS, registry=registry)
     async def deployment_changed(
-        namespace: str | None, labels: Mapping[str, str], **_: Any
+        namespace: str | None, labels: Mapping[str, str], event: Any, **_: Any
     ) -> None:
-        operator.queue.add(Key(str(namespace), labels[names.SEARCH]))
+        operator.event(Key(str(namespace), labels[names.SEARCH]), "Deployment", event, 0.2)
 
     @kopf.on.event("v1", "pods", labels=_OURS, registry=registry)
-    async def pod_changed(namespace: str | None, labels: Mapping[str, str], **_: Any) -> None:
-        operator.queue.add(Key(str(namespace), labels[names.SEARCH]), delay=0.2)
+    async def pod_changed(
+        namespace: str | None, labels: Mapping[str, str], event: Any, **_: Any
+    ) -> None:
+        operator.event(Key(str(namespace), labels[names.SEARCH]), "Pod", event, 0.2)
 
     @kopf.on.probe(registry=registry, id="queue", errors=kopf.ErrorsMode.PERMANENT)
     async def probe(**_: Any) -> dict[str, float]:
@@ -120,7 +163,13 @@ def _configure(settings: kopf.OperatorSettings) -> None:
 
 
 class _Backoffs:
-    """Pauses between tries of kopf's own requests: growing to 5 s, with jitter."""
+    """Pauses between tries of kopf's own requests: growing, with jitter, and without end.
 
-    def __iter__(self) -> Any:
-        return (random.uniform(0.5, 1.0) * pause for pause in (0.5, 1, 2, 5, 5, 5, 5, 5))  # noqa: S311
+    A watch that gives up ends the operator, and with it the service to every other namespace: when
+    the API server is away for long, or one of the namespaces is deleted, its permissions with it.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        growing, retries = (0.5, 1.0, 2.0), 60
+        for pause in chain(growing, repeat(5.0, retries), repeat(30.0)):
+            yield random.uniform(0.5, 1.0) * pause  # noqa: S311

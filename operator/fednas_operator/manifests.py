@@ -20,10 +20,10 @@ from .policies import network_policies
 from .resources import client_resources, coordinator_resources
 from .settings import Settings
 
-__all__ = ["SPEC_FILE", "Manifest", "children", "config_map", "replicas", "secrets"]
+__all__ = ["Manifest", "children", "frozen", "repaired", "replicas"]
 
 Manifest = dict[str, Any]
-SPEC_FILE = "search.json"
+_TOKENS_FILE = "tokens.json"
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 """Environment variables of the coordinator, and keys of the Secret that the search names."""
 
@@ -49,34 +49,32 @@ def children(search: FederatedSearch, uid: str, settings: Settings) -> Iterator[
         yield _clients(search, uid, device_class, url, settings)
 
 
-def config_map(search: FederatedSearch, uid: str) -> Manifest:
-    """The resolved spec, frozen: what the coordinator mounts and journals."""
-    return {
-        **_head("v1", "ConfigMap", search, uid, names.COORDINATOR),
-        "immutable": True,
-        "data": {SPEC_FILE: json.dumps(search.to_dict(), indent=1, sort_keys=True) + "\n"},
-    }
+def frozen(search: FederatedSearch, uid: str, master_key: str) -> Iterator[Manifest]:
+    """What is made once, when the search is accepted: the ConfigMap, then the Secrets.
 
-
-def secrets(search: FederatedSearch, uid: str, master_key: str) -> Iterator[Manifest]:
-    """Tokens: each class gets its own, the coordinator the hashes of all."""
+    The coordinator mounts the ConfigMap: the resolved spec, which it journals, and hashes of all
+    tokens, which give no token away. The Secret of each class holds its own token.
+    """
     hashes = {"operator": names.token_hash(names.token(master_key, uid, "operator"))}
+    secrets = []
     for device_class in search.spec.device_classes:
         role = names.class_role(device_class.name)
-        secret = names.token(master_key, uid, role)
-        hashes[role] = names.token_hash(secret)
-        yield {
-            **_head("v1", "Secret", search, uid, device_class.name, "client"),
-            "type": "Opaque",
-            "immutable": True,
-            "stringData": {"token": secret},
-        }
+        token = names.token(master_key, uid, role)
+        hashes[role] = names.token_hash(token)
+        secrets.append(
+            {
+                **_head("v1", "Secret", search, uid, device_class.name, "client"),
+                "type": "Opaque",
+                "immutable": True,
+                "stringData": {"token": token},
+            }
+        )
     yield {
-        **_head("v1", "Secret", search, uid, names.COORDINATOR),
-        "type": "Opaque",
+        **_head("v1", "ConfigMap", search, uid, names.COORDINATOR),
         "immutable": True,
-        "stringData": {"tokens.json": json.dumps(hashes, indent=1, sort_keys=True) + "\n"},
+        "data": {names.SPEC_FILE: _text(search), _TOKENS_FILE: _json(hashes)},
     }
+    yield from secrets
 
 
 def replicas(spec: Mapping[str, Any], uid: str, name: str) -> dict[str, int]:
@@ -109,6 +107,48 @@ def _head(
     }
 
 
+def repaired(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Manifest | None:
+    """A policy or Service as it should be, if somebody changed it.
+
+    A policy as it was made: what the administrator changes later is for searches to come. Of a
+    Service, what the cluster fills in is left.
+    """
+    spec: Mapping[str, Any]
+    if wanted["kind"] == "NetworkPolicy":
+        spec = _as_made(found) or wanted["spec"]
+        right = _bare(spec) == _bare(found["spec"])
+    elif wanted["kind"] == "Service":
+        spec = found["spec"] | wanted["spec"]
+        right = spec == found["spec"]
+    else:
+        return None
+    return None if right else {**wanted, "metadata": found["metadata"], "spec": spec}
+
+
+def _as_made(policy: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    try:
+        made = json.loads(policy["metadata"]["annotations"][names.MADE])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return made if isinstance(made, dict) else None
+
+
+def _bare(value: Any) -> Any:
+    """Without empty fields, which the API server leaves out."""
+    if isinstance(value, Mapping):
+        bare = {key: _bare(item) for key, item in value.items()}
+        return {key: item for key, item in bare.items() if item not in (None, [], {})}
+    return [_bare(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _text(search: FederatedSearch) -> str:
+    return _json(search.to_dict())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+
+
 def _selector(uid: str, role: str, device_class: str | None = None) -> dict[str, str]:
     chosen = {names.UID: uid, names.ROLE: role}
     if device_class is not None:
@@ -129,8 +169,9 @@ def _coordinator(search: FederatedSearch, uid: str, settings: Settings) -> Manif
     container = {
         "name": "coordinator",
         "args": [
-            *("coordinate", f"/etc/fednas/{SPEC_FILE}", "--search-id", uid),
-            *("--listen", f"0.0.0.0:{names.PORT}", "--tokens", "/etc/fednas-tokens/tokens.json"),
+            *("coordinate", f"/etc/fednas/{names.SPEC_FILE}", "--search-id", uid),
+            *("--listen", f"0.0.0.0:{names.PORT}", "--tokens", f"/etc/fednas/{_TOKENS_FILE}"),
+            *("--credentials", "/etc/fednas-store"),
         ],
         "env": [
             *environment(),
@@ -142,11 +183,14 @@ def _coordinator(search: FederatedSearch, uid: str, settings: Settings) -> Manif
         "livenessProbe": probe("/healthz", period=20, failures=6),
         "resources": coordinator_resources(_dump(given)),
     }
-    volumes = [
+    # Files follow the Secret, variables do not; but only a variable's absence is told as a reason.
+    store = {"secretName": spec.storage.secret_name, "optional": True}
+    volumes: list[tuple[dict[str, Any], str]] = [
         ({"name": "spec", "configMap": {"name": name}}, "/etc/fednas"),
-        ({"name": "tokens", "secret": {"secretName": name}}, "/etc/fednas-tokens"),
+        ({"name": "store", "secret": store}, "/etc/fednas-store"),
     ]
     head = _head("apps/v1", "Deployment", search, uid, names.COORDINATOR)
+    head["metadata"]["annotations"] = {names.SPEC: _text(search)}
     account = names.child_name(search.metadata.name, "pods", uid)
     return {
         **head,

@@ -12,11 +12,14 @@ __all__ = [
     "COORDINATOR",
     "GROUP",
     "KIND",
+    "MADE",
     "MANAGED",
     "PLURAL",
     "PORT",
     "ROLE",
     "SEARCH",
+    "SPEC",
+    "SPEC_FILE",
     "UID",
     "VERSION",
     "child_name",
@@ -32,8 +35,13 @@ SEARCH = "fednas.dev/search"
 UID = "fednas.dev/uid"
 CLASS = "fednas.dev/device-class"
 ROLE = "fednas.dev/role"
+SPEC = "fednas.dev/spec"
+"""The annotation of a coordinator's Deployment with the frozen spec, should its ConfigMap go."""
+MADE = "fednas.dev/made"
+"""The annotation of a policy with its spec as it was made."""
 MANAGED = "app.kubernetes.io/managed-by=fednas-operator"
 """The label selector of everything that the operator creates."""
+SPEC_FILE = "search.json"
 COORDINATOR = "coordinator"
 PORT = 8080
 """Where a coordinator listens."""
@@ -42,10 +50,14 @@ PORT = 8080
 def child_name(search: str, part: str, uid: str) -> str:
     """Deterministic, at most 54 characters, different for a search of the same name made later.
 
+    The name of a Service starts with a letter, that of a search may start with a digit.
+
     >>> child_name("cifar10-mobilenet", "phone", "0b1f2a3c-aaaa-bbbb-cccc-121212121212")
     'cifar10-mobilenet-phone-0b1f2a'
+    >>> child_name("7-layers", "coordinator", "0b1f2a3c-aaaa-bbbb-cccc-121212121212")
+    's7-layers-coordinator-0b1f2a'
     """
-    head = search[:30].replace(".", "-").rstrip("-")
+    head = (f"s{search}" if search[0].isdigit() else search)[:30].replace(".", "-").rstrip("-")
     suffix = re.sub("[^0-9a-f]", "", uid.lower())[:6]
     return f"{head}-{part[:16].rstrip('-')}-{suffix}"
 

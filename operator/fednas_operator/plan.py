@@ -3,19 +3,23 @@
 The order of a search's life::
 
     accept      Accepted and startTime are written; from then on the spec is immutable
-    create      ConfigMap, Secrets, ServiceAccount, policies, Service, coordinator, clients
+    create      Secrets, ConfigMap, ServiceAccount, policies, Service, coordinator, clients
     follow      status from the coordinator; replicas from spec.suspend and deviceClasses[].pods;
-                consent to other numerics from spec.acceptNewNumerics
+                consent to other numerics from spec.acceptNewNumerics; policies and Service kept
+                as they should be
     end         Complete or Failed is written; then the clients go, and once the tracking server has
                 every record (condition Tracked) all the rest; nothing is made again
 
 Each step is taken only when the one before is seen in the API, so the operator may die anywhere.
+Secrets cannot be seen: they are made before the ConfigMap and deleted before it, so they are there
+while it is. Where one is missing all the same, the class's pods say so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from fednas.errors import OtherNumerics, SpecError
@@ -27,12 +31,19 @@ from .settings import Settings
 from .status import next_status, terminal, urgent
 from .world import World
 
-__all__ = ["Action", "Consent", "Create", "Delete", "Scale", "WriteStatus", "plan"]
+__all__ = ["Action", "Consent", "Create", "Delete", "Replace", "Scale", "WriteStatus", "plan"]
 
 
 @dataclass(frozen=True)
 class Create:
     """Create if absent."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Put right what somebody changed."""
 
     manifest: Mapping[str, Any]
 
@@ -68,7 +79,7 @@ class WriteStatus:
     urgent: bool
 
 
-Action = Create | Scale | Delete | Consent | WriteStatus
+Action = Create | Replace | Scale | Delete | Consent | WriteStatus
 
 
 def plan(world: World, settings: Settings) -> list[Action]:
@@ -80,37 +91,54 @@ def plan(world: World, settings: Settings) -> list[Action]:
     actions: list[Action] = []
     if status != dict(world.status):
         actions.append(WriteStatus(status, urgent(world.status, status)))
-    if terminal(status) != world.terminal or isinstance(verdict, Refused):
+    if terminal(status) != world.terminal:
         return actions
     if world.terminal:
         return actions + list(_end(world, verdict, settings))
     if "startTime" in world.status:
-        actions += _consent(world)  # first: what the API server refuses ends a pass
-        actions += _create(world, verdict, settings)
-        actions += _scale(world)
+        # In this order, since what the API server refuses to create ends a pass.
+        actions += [*_consent(world), *_scale(world), *_create(world, verdict, settings)]
     return actions
 
 
 def _verdict(world: World, settings: Settings) -> FederatedSearch | Refused:
     """The frozen spec if there is one, else the resource's with the defaults of today."""
+    frozen = world.frozen
     try:
-        if world.config_map is not None:
-            return load_spec(world.config_map["data"][manifests.SPEC_FILE])
-        return accept(world.search, settings.defaults)
+        return accept(world.search, settings.defaults) if frozen is None else _thaw(frozen)
     except Refused as refused:
         return refused
     except SpecError as error:
-        return Refused("InvalidSpec", "; ".join(error.problems))
+        return Refused(
+            "SpecUnreadable",
+            f"the search was begun with another version of the operator: {error.problems[0]}; it "
+            "goes on, but what is deleted cannot be made again: go back to that version until "
+            "the search is over",
+        )
+
+
+@lru_cache(maxsize=1024)
+def _thaw(frozen: str) -> FederatedSearch:
+    return load_spec(frozen)
 
 
 def _create(
-    world: World, search: FederatedSearch, settings: Settings, *, clients: bool = True
-) -> Iterator[Create]:
-    """What is missing. Secrets cannot be seen, so they are tried while any pod is not ready."""
+    world: World,
+    search: FederatedSearch | Refused,
+    settings: Settings,
+    *,
+    clients: bool = True,
+) -> Iterator[Create | Replace]:
+    """What is missing, and what is not as it should be."""
+    if isinstance(search, Refused):
+        return
+    config_map, *secrets = manifests.frozen(search, world.uid, settings.master_key)
+    bare = _classes_without_secret(world)
+    for secret in secrets:
+        if world.config_map is None or secret["metadata"]["labels"][names.CLASS] in bare:
+            yield Create(secret)
     if world.config_map is None:
-        yield Create(manifests.config_map(search, world.uid))
-    if not _all_ready(world):
-        yield from map(Create, manifests.secrets(search, world.uid, settings.master_key))
+        yield Create(config_map)
     present: Mapping[str, Mapping[str, Any]] = {
         "ServiceAccount": world.service_accounts,
         "NetworkPolicy": world.policies,
@@ -120,7 +148,10 @@ def _create(
     wanted = manifests.replicas(world.spec, world.uid, world.name)
     for manifest in manifests.children(search, world.uid, settings):
         kind, name = manifest["kind"], manifest["metadata"]["name"]
-        if name in present[kind]:
+        found = present[kind].get(name)
+        if found is not None:
+            if (repaired := manifests.repaired(manifest, found)) is not None:
+                yield Replace(repaired)
             continue
         if kind == "Deployment":
             if not clients and manifest["spec"]["template"]["metadata"]["labels"].get(names.CLASS):
@@ -129,13 +160,16 @@ def _create(
         yield Create(manifest)
 
 
-def _all_ready(world: World) -> bool:
-    wanted = manifests.replicas(world.spec, world.uid, world.name)
-    return all(
-        name in world.deployments
-        and int((world.deployments[name].get("status") or {}).get("readyReplicas") or 0) >= count
-        for name, count in wanted.items()
-    )
+def _classes_without_secret(world: World) -> set[str]:
+    """Client pods take nothing from outside but their token."""
+    return {
+        pod["metadata"]["labels"][names.CLASS]
+        for pod in world.pods
+        if names.CLASS in pod["metadata"]["labels"]
+        for container in (pod.get("status") or {}).get("containerStatuses") or ()
+        if ((container.get("state") or {}).get("waiting") or {}).get("reason")
+        == "CreateContainerConfigError"
+    }
 
 
 def _scale(world: World) -> Iterator[Scale]:
@@ -154,7 +188,7 @@ def _consent(world: World) -> Iterator[Consent]:
         yield Consent(service["spec"].get("clusterIP", ""))
 
 
-def _end(world: World, search: FederatedSearch, settings: Settings) -> Iterator[Action]:
+def _end(world: World, search: FederatedSearch | Refused, settings: Settings) -> Iterator[Action]:
     coordinator = names.child_name(world.name, names.COORDINATOR, world.uid)
     for name in sorted(world.deployments):
         if name != coordinator:
@@ -168,8 +202,8 @@ def _end(world: World, search: FederatedSearch, settings: Settings) -> Iterator[
     if coordinator in world.deployments:
         yield Delete("Deployment", coordinator)
     if world.config_map is not None:
-        for secret in manifests.secrets(search, world.uid, settings.master_key):
-            yield Delete("Secret", secret["metadata"]["name"])
+        for device_class in world.spec["deviceClasses"]:
+            yield Delete("Secret", names.child_name(world.name, device_class["name"], world.uid))
     for kind, present in (
         ("NetworkPolicy", world.policies),
         ("Service", world.services),
@@ -177,5 +211,5 @@ def _end(world: World, search: FederatedSearch, settings: Settings) -> Iterator[
     ):
         for name in sorted(present):
             yield Delete(kind, name)
-    if world.config_map is not None:  # last: while it is there, the Secrets may be too
+    if world.config_map is not None:  # last: while it is there, so are the Secrets
         yield Delete("ConfigMap", world.config_map["metadata"]["name"])

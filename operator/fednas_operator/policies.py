@@ -12,6 +12,7 @@ No client reaches another, nor MLflow, nor the Kubernetes API.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -106,6 +107,12 @@ def _policy(
     egress: list[dict[str, Any]],
 ) -> dict[str, Any]:
     name = search.metadata.name
+    spec = {
+        "podSelector": {"matchLabels": pods},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": ingress,
+        "egress": egress,
+    }
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -113,12 +120,8 @@ def _policy(
             "name": names.child_name(name, part, uid),
             "namespace": search.metadata.namespace,
             "labels": names.labels(name, uid, "network"),
+            "annotations": {names.MADE: json.dumps(spec, sort_keys=True)},
             "ownerReferences": [names.owner(name, uid)],
         },
-        "spec": {
-            "podSelector": {"matchLabels": pods},
-            "policyTypes": ["Ingress", "Egress"],
-            "ingress": ingress,
-            "egress": egress,
-        },
+        "spec": spec,
     }

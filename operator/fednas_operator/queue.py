@@ -41,6 +41,7 @@ class WorkQueue:
         self._failures: dict[Key, int] = {}
         self._active: dict[Key, float] = {}
         self._changed = asyncio.Event()
+        self._ended = clock()
 
     def add(self, key: Key, delay: float = 0.0) -> None:
         """Work on a key after ``delay`` seconds, or earlier if it is due earlier."""
@@ -53,21 +54,30 @@ class WorkQueue:
         """Wait for the next due key that nobody works on; it is the caller's until `done`."""
         while True:
             self._changed.clear()
-            ready = [(due, key) for key, due in self._due.items() if key not in self._active]
-            now = self._clock()
-            if ready and (first := min(ready))[0] <= now:
-                del self._due[first[1]]
-                self._active[first[1]] = now
-                return first[1]
-            pause = min(ready)[0] - now if ready else None
+            if (key := self.take()) is not None:
+                return key
+            waiting = [due for key, due in self._due.items() if key not in self._active]
+            pause = min(waiting) - self._clock() if waiting else None
             try:
                 await asyncio.wait_for(self._changed.wait(), pause)
             except TimeoutError:
                 continue
 
+    def take(self) -> Key | None:
+        """The next due key that nobody works on, as by `get`; None if there is none now."""
+        now = self._clock()
+        ready = [(due, key) for key, due in self._due.items() if key not in self._active]
+        if not ready or (first := min(ready))[0] > now:
+            return None
+        key = first[1]
+        del self._due[key]
+        self._active[key] = now
+        return key
+
     def done(self, key: Key, again: float | None) -> None:
         """The pass went well; look again after so many seconds, None: only on an event."""
         self._active.pop(key, None)
+        self._ended = self._clock()
         self._failures.pop(key, None)
         self._not_before.pop(key, None)
         if again is not None:
@@ -77,6 +87,7 @@ class WorkQueue:
     def failed(self, key: Key) -> float:
         """The pass went wrong; it is tried again after a growing pause, which is returned."""
         self._active.pop(key, None)
+        self._ended = self._clock()
         count = self._failures[key] = self._failures.get(key, 0) + 1
         pause: float = min(self._cap, 0.5 * 2 ** min(count - 1, 10)) * random.uniform(0.5, 1)  # noqa: S311
         self._not_before[key] = self._clock() + pause
@@ -89,6 +100,12 @@ class WorkQueue:
         """Seconds by which the most belated key is late, waiting or being worked on."""
         now = self._clock()
         late = [now - due for key, due in self._due.items() if key not in self._active]
+        return max([0.0, *late, *(now - since for since in self._active.values())])
+
+    def stalled(self) -> float:
+        """Seconds for which keys were due and no pass ended, or that one pass has taken."""
+        now = self._clock()
+        late = [min(now - due, now - self._ended) for due in self._due.values()]
         return max([0.0, *late, *(now - since for since in self._active.values())])
 
     def __len__(self) -> int:

@@ -16,7 +16,6 @@ __all__ = ["degraded"]
 
 _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _RECENT = timedelta(minutes=10)
-_SILENT_PASSES = 3
 
 
 def degraded(world: World) -> Problem | None:
@@ -49,6 +48,9 @@ def _troubled_pods(world: World) -> Iterator[Problem]:
             continue
         who = _who(pod)
         status = pod.get("status") or {}
+        if status.get("phase") in {"Failed", "Succeeded"}:  # its Deployment has made another
+            yield from _evicted(who, status, world.now)
+            continue
         yield from _unschedulable(who, status.get("conditions") or ())
         for container in status.get("containerStatuses") or ():
             yield from _container(who, container, world.now)
@@ -62,6 +64,17 @@ def _unschedulable(who: str, conditions: Iterable[Object]) -> Iterator[Problem]:
                 f"{who}: {condition.get('message', 'no node fits')}; "
                 "lower its requests or pods, or add a node",
             )
+
+
+def _evicted(who: str, status: Object, now: datetime) -> Iterator[Problem]:
+    """Said for a while: the pod stays in the API long after another has taken its place."""
+    times = [item.get("lastTransitionTime") for item in status.get("conditions") or ()]
+    last = max((time for time in times if time), default=None)
+    if status.get("reason") == "Evicted" and _recent({"finishedAt": last}, now):
+        yield Problem(
+            "Evicted",
+            f"{who}: {status.get('message', 'its node ran short')}; another pod takes its place",
+        )
 
 
 def _container(who: str, container: Object, now: datetime) -> Iterator[Problem]:
@@ -98,12 +111,8 @@ def _container(who: str, container: Object, now: datetime) -> Iterator[Problem]:
 
 
 def _coordinator(world: World) -> Iterator[Problem]:
-    if world.silent >= _SILENT_PASSES:
-        yield Problem(
-            "CoordinatorUnreachable",
-            "the coordinator's pod is ready, but does not answer the operator; "
-            "check the network policies between their namespaces",
-        )
+    if world.silence is not None:
+        yield world.silence
     found = (world.report or {}).get("degraded")
     if found:
         yield Problem(str(found["reason"]), str(found["message"]))

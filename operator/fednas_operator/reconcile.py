@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import httpx
 
-from .act import act
+from . import names
+from .act import Outcome, act
 from .cluster import ApiError, Cluster
 from .coordinator import Coordinators
-from .observe import Memory, observe
-from .plan import Action, Consent, Create, WriteStatus, plan
+from .observe import Memory, notice, observe
+from .plan import Action, Create, WriteStatus, plan
 from .queue import Key, WorkQueue
 from .settings import Settings
-from .world import World
+from .status import urgent, with_problem
+from .world import Object, Problem, World
 
 __all__ = ["Reconciler"]
 
 _log = logging.getLogger(__name__)
+
+
+_PASS_SECONDS = 60.0
+"""A pass that takes longer is given up: other searches wait for its worker."""
+_LONGEST = 30.0
+"""Between two looks at a search that is refused something, or whose coordinator is silent."""
+_CONTEST_SECONDS = 60.0
+"""The longest pause before a status that somebody else changes is written again."""
 
 
 class Reconciler:
@@ -35,30 +47,55 @@ class Reconciler:
         The administrator's choices.
     queue : WorkQueue
         Filled by events; keys that need another look are put back with a delay.
+    clock : callable
+        Monotonic seconds.
     """
 
     def __init__(
-        self, cluster: Cluster, http: httpx.AsyncClient, settings: Settings, queue: WorkQueue
+        self,
+        cluster: Cluster,
+        http: httpx.AsyncClient,
+        settings: Settings,
+        queue: WorkQueue,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._coordinators = Coordinators(http, settings.master_key)
-        self._settings, self._queue = settings, queue
+        self._settings, self._queue, self._clock = settings, queue, clock
         self._memories: dict[Key, Memory] = {}
 
     async def work(self) -> None:
         """Take keys and reconcile them, for ever. Nothing that goes wrong with one ends it."""
         while True:
             key = await self._queue.get()
-            try:
+            await self.work_on(key)
+
+    async def work_on(self, key: Key) -> None:
+        """One pass, and when the next is due."""
+        try:
+            async with asyncio.timeout(_PASS_SECONDS):
                 again = await self.reconcile(key)
-            except ApiError as error:
-                pause = self._queue.failed(key)
-                _log.info("%s/%s: %s; again in %.1f s", *key, error, pause)
-            except Exception:
-                pause = self._queue.failed(key)
-                _log.exception("%s/%s: unexpected; again in %.1f s", *key, pause)
-            else:
-                self._queue.done(key, again)
+        except (ApiError, TimeoutError) as error:
+            self._forget(key)
+            if isinstance(error, ApiError) and error.status == 422:  # of our own making
+                await self._confess(key, error)
+            pause = self._queue.failed(key)
+            _log.info("%s/%s: %s; again in %.1f s", *key, error or "too slow", pause)
+        except Exception as error:
+            _log.exception("%s/%s: unexpected", *key)
+            await self._confess(key, error)
+            self._queue.failed(key)
+        else:
+            self._queue.done(key, again)
+
+    def notice(self, key: Key, kind: str, item: Object, *, gone: bool = False) -> None:
+        """An event: bring what is known of the search up to date."""
+        if key in self._memories:
+            notice(self._memories[key], kind, item, gone=gone)
+
+    def known(self) -> list[Key]:
+        """Searches that are looked at."""
+        return list(self._memories)
 
     async def reconcile(self, key: Key) -> float | None:
         """Observe, plan, act.
@@ -75,44 +112,93 @@ class Reconciler:
             *key,
             memory=memory,
             now=datetime.now(UTC),
+            clock=self._clock(),
+            keep=self._settings.resync_seconds,
         )
         if world is None:
             del self._memories[key]
             return None
-        actions = self._timely(plan(world, self._settings), memory)
+        self._heed_others(key, world, memory)
+        planned = plan(world, self._settings)
+        actions = self._timely(planned, memory)
         _tell(key, world, actions)
-        before = memory.problem
-        memory.problem = await act(self._cluster, self._coordinators, world, actions)
-        if memory.problem is not None and memory.problem != before:
-            _log.warning("%s/%s: %s: %s", *key, memory.problem.reason, memory.problem.message)
-        if any(isinstance(action, WriteStatus) for action in actions):
-            memory.written = time.monotonic()
-        return self._again(world, actions, memory)
+        outcome = await act(self._cluster, self._coordinators, world, actions)
+        self._remember(key, memory, outcome)
+        return self._again(world, memory, outcome, held_back=len(actions) < len(planned))
+
+    def _heed_others(self, key: Key, world: World, memory: Memory) -> None:
+        """Two operators that see a search differently would write in turns, as fast as they can."""
+        if memory.wrote is not None and memory.wrote != world.status:
+            memory.contested += 1
+            memory.wrote = None
+            _log.warning("%s/%s: somebody else writes this status, another operator?", *key)
+        elif self._clock() - memory.written > 2 * _CONTEST_SECONDS:
+            memory.contested = 0
 
     def _timely(self, actions: list[Action], memory: Memory) -> list[Action]:
-        """Leave out a status in which only counters changed, if one was just written."""
-        early = time.monotonic() - memory.written < self._settings.counters_seconds
-        return [
-            action
-            for action in actions
-            if not (early and isinstance(action, WriteStatus) and not action.urgent)
-        ]
+        """Hold back a status in which only counters changed, or that another keeps changing."""
+        contest = min(_CONTEST_SECONDS, 2.0 ** min(memory.contested, 10)) - 1
 
-    def _again(self, world: World, actions: list[Action], memory: Memory) -> float:
+        def due(action: Action) -> bool:
+            if not isinstance(action, WriteStatus):
+                return True
+            pause = 0.0 if action.urgent else self._settings.counters_seconds
+            return self._clock() - memory.written >= max(pause, contest)
+
+        return list(filter(due, actions))
+
+    def _remember(self, key: Key, memory: Memory, outcome: Outcome) -> None:
+        problem, before = outcome.problem, memory.problem
+        if problem is not None and problem != before:
+            _log.warning("%s/%s: %s: %s", *key, problem.reason, problem.message)
+        memory.problem = problem
+        memory.refused = memory.refused + 1 if problem is not None else 0
+        if outcome.written is not None:
+            memory.written = self._clock()
+            memory.wrote = outcome.written.get("status") or {}
+        if problem is not None or outcome.changed:
+            memory.picture = None
+        elif memory.picture is not None:
+            if outcome.written is not None:
+                notice(memory, names.KIND, outcome.written, gone=False)
+            for manifest in outcome.replaced:
+                memory.picture.put_right(manifest)
+
+    def _again(self, world: World, memory: Memory, outcome: Outcome, held_back: bool) -> float:
+        poll = self._settings.poll_seconds
         if memory.problem is not None:
-            return self._settings.poll_seconds
-        if any(map(_leads_on, actions)):
+            return min(_LONGEST, poll * (1 << min(memory.refused - 1, 10)))
+        if outcome.changed or (outcome.written and urgent(world.status, outcome.written["status"])):
             return 0.2  # the next step may follow at once
         settled = world.terminal and world.config_map is None and not world.deployments
         idle = world.suspended and not world.terminal
-        if settled or idle or not world.deployments:
+        if not held_back and (settled or idle or not world.deployments):
             return self._settings.resync_seconds
-        return self._settings.poll_seconds
+        return min(_LONGEST, poll * (1 << max(0, min(memory.silent, 10) - 3)))
 
+    def _forget(self, key: Key) -> None:
+        if key in self._memories:
+            self._memories[key].picture = None
 
-def _leads_on(action: Action) -> bool:
-    """Whether the next pass will see more; what a coordinator was told shows when it is polled."""
-    return action.urgent if isinstance(action, WriteStatus) else not isinstance(action, Consent)
+    async def _confess(self, key: Key, error: Exception) -> None:
+        """Show what nobody thought of, where the user looks."""
+        problem = Problem(
+            "InternalError",
+            f"{type(error).__name__}: {error}; a defect of the operator, whose log has more; "
+            "it tries again",
+        )
+        memory = self._memories.setdefault(key, Memory())
+        memory.picture, memory.problem, memory.wrote = None, problem, None
+        try:
+            async with asyncio.timeout(_PASS_SECONDS / 2):
+                search = await self._cluster.get(names.KIND, *key)
+                if search is None:
+                    return
+                status = with_problem(search.get("status") or {}, problem, datetime.now(UTC))
+                if status != search.get("status"):
+                    await self._cluster.replace_status({**search, "status": status})
+        except Exception as again:
+            _log.info("%s/%s: the status cannot say so: %s", *key, again)
 
 
 def _tell(key: Key, world: World, actions: list[Action]) -> None:

@@ -16,9 +16,9 @@ from fednas.spec import FederatedSearch, SearchStatus
 from . import names
 from .accept import Refused
 from .reasons import degraded
-from .world import Object, World
+from .world import Object, Problem, World
 
-__all__ = ["next_status", "terminal", "urgent"]
+__all__ = ["next_status", "terminal", "urgent", "with_problem"]
 
 _OPERATOR_FIELDS = {"conditions", "observedGeneration", "pods", "phase", "startTime"}
 _REPORTED = {
@@ -59,14 +59,26 @@ def next_status(world: World, verdict: FederatedSearch | Refused) -> dict[str, A
     status["pods"] = _pods(world)
     status["phase"] = _phase(world, reported)
     status["conditions"] = [
-        _dated(world, condition) for condition in _conditions(world, verdict, status["phase"])
+        _dated(world.condition(condition.type), condition, world.now)
+        for condition in _conditions(world, verdict, status["phase"])
     ]
     return status
 
 
+def with_problem(status: Object, problem: Problem, now: datetime) -> dict[str, Any]:
+    """A status that says so and is otherwise the same: for when none can be made."""
+    others = [c for c in status.get("conditions") or () if c["type"] != "Degraded"]
+    before = next((c for c in status.get("conditions") or () if c["type"] == "Degraded"), None)
+    condition = _Condition("Degraded", True, problem.reason, problem.message)
+    return {**status, "conditions": [*others, _dated(before, condition, now)]}
+
+
 def terminal(status: Object) -> bool:
     """Whether a status says that the search is over."""
-    return status.get("phase") in {"Complete", "Failed"}
+    return any(
+        condition["type"] in {"Complete", "Failed"} and condition["status"] == "True"
+        for condition in status.get("conditions") or ()
+    )
 
 
 def urgent(old: Object, new: Object) -> bool:
@@ -94,6 +106,24 @@ def _unstarted(world: World) -> bool:
     return world.suspended and not world.deployments and world.config_map is None
 
 
+def _running(world: World) -> int:
+    """Pods that are there or still to come."""
+    wanted = sum(int(item["spec"].get("replicas") or 0) for item in world.deployments.values())
+    ended = {"Failed", "Succeeded"}
+    alive = [pod for pod in world.pods if (pod.get("status") or {}).get("phase") not in ended]
+    return max(wanted, len(alive))
+
+
+def _suspended(world: World, over: bool) -> _Condition:
+    if over or not world.suspended:
+        return _Condition("Suspended", False, "Running", "spec.suspend is false")
+    if count := _running(world):
+        return _Condition("Suspended", False, "Suspending", f"{count} pods are still to end")
+    return _Condition(
+        "Suspended", True, "Suspended", "spec.suspend is true; set it to false to go on"
+    )
+
+
 def _reported(world: World) -> Object:
     found: Object = (world.report or {}).get("status") or {}
     return found
@@ -116,7 +146,7 @@ def _phase(world: World, reported: Object) -> str:
         return "Complete"
     if world.report is not None and world.report.get("over"):
         return "Failed" if world.report.get("failed") else "Complete"
-    if world.suspended:
+    if world.suspended and not _running(world):
         return "Suspended"
     for phase in (reported.get("phase"), world.status.get("phase")):
         if phase in {"Initializing", "Searching"}:
@@ -128,29 +158,26 @@ def _conditions(
     world: World, verdict: FederatedSearch | Refused, phase: str
 ) -> Iterator[_Condition]:
     over = phase in {"Complete", "Failed"}
-    if isinstance(verdict, Refused) and not over:
+    if isinstance(verdict, Refused) and world.frozen is None and not over:
         yield _Condition("Accepted", False, verdict.reason, verdict.message)
         yield _Condition("Progressing", False, "NotAccepted", "nothing runs until it is accepted")
-        yield _Condition("Suspended", world.suspended, *_SUSPENSION[world.suspended])
+        yield _suspended(world, over)
         return
     yield _Condition("Accepted", True, "Accepted", _accepted(verdict))
     yield _Condition("Progressing", *_PROGRESS[phase])
     problem = None if over or _unstarted(world) else degraded(world)
+    if problem is None and isinstance(verdict, Refused) and not over:
+        problem = Problem(verdict.reason, verdict.message)
     if problem is None:
         yield _Condition("Degraded", False, "AsExpected", "nothing is amiss")
     else:
         yield _Condition("Degraded", True, problem.reason, problem.message)
-    suspended = world.suspended and not over
-    yield _Condition("Suspended", suspended, *_SUSPENSION[suspended])
+    yield _suspended(world, over)
     if over:
         yield _outcome(world, phase)
         yield _tracked(world)
 
 
-_SUSPENSION: Mapping[bool, tuple[str, str]] = {
-    True: ("Suspended", "spec.suspend is true; set it to false to go on"),
-    False: ("Running", "spec.suspend is false"),
-}
 _PROGRESS: Mapping[str, tuple[bool, str, str]] = {
     "Pending": (True, "Starting", "waiting for the coordinator"),
     "Initializing": (True, "Initializing", "making the starting network"),
@@ -196,10 +223,9 @@ def _pending(report: Object) -> int:
     return int((report.get("tracking") or {}).get("pending") or 0)
 
 
-def _dated(world: World, condition: _Condition) -> dict[str, Any]:
+def _dated(before: Object | None, condition: _Condition, now: datetime) -> dict[str, Any]:
     """As the API has it; the time of the last transition is carried over."""
     value = "True" if condition.holds else "False"
-    before = world.condition(condition.type)
     same = before is not None and before["status"] == value
     return {
         "type": condition.type,
@@ -208,7 +234,7 @@ def _dated(world: World, condition: _Condition) -> dict[str, Any]:
         "message": _cut(condition.message),
         "lastTransitionTime": before["lastTransitionTime"]
         if same and before is not None
-        else _stamp(world.now),
+        else _stamp(now),
     }
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from . import names
+
 __all__ = ["Object", "Problem", "World"]
 
 Object = Mapping[str, Any]
@@ -38,8 +40,8 @@ class World:
         Of this search, by label.
     report : mapping or None
         The coordinator's ``/v1/status``, or None if it does not answer.
-    silent : int
-        Passes in a row in which a ready coordinator did not answer.
+    silence : Problem or None
+        Why a ready coordinator has given no sound answer for some passes.
     problem : Problem or None
         Why the last pass could not carry out an action.
     """
@@ -53,7 +55,7 @@ class World:
     policies: Mapping[str, Object] = field(default_factory=dict)
     pods: tuple[Object, ...] = ()
     report: Object | None = None
-    silent: int = 0
+    silence: Problem | None = None
     problem: Problem | None = None
 
     @property
@@ -81,6 +83,16 @@ class World:
     def status(self) -> Object:
         """The status as last written."""
         return self.search.get("status") or {}
+
+    @property
+    def frozen(self) -> str | None:
+        """The text of the frozen spec, from the ConfigMap or from the coordinator's Deployment."""
+        if self.config_map is not None:
+            return str(self.config_map["data"][names.SPEC_FILE])
+        coordinator = names.child_name(self.name, names.COORDINATOR, self.uid)
+        deployment = self.deployments.get(coordinator) or {"metadata": {}}
+        found: str | None = (deployment["metadata"].get("annotations") or {}).get(names.SPEC)
+        return found
 
     @property
     def suspended(self) -> bool:

@@ -83,3 +83,29 @@ def test_tokens_are_asked_for(line: Line) -> None:
         assert not line.wait(lambda status: True)["over"]
         line.token = "other"
         assert line.status() is None
+
+
+def test_a_mended_secret_has_the_program_start_anew(line: Line) -> None:
+    folder = line.folder / "secret"
+    folder.mkdir()
+    wrong = {**line.minio.env, "AWS_SECRET_ACCESS_KEY": "wrong-secret"}
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        (folder / name).write_text(wrong[name])
+    with line:
+        child = line.coordinator("--credentials", str(folder), env=wrong)
+        status = line.wait(lambda status: status["degraded"] is not None)
+        assert status["degraded"]["reason"] == "StoreError"
+        (folder / "AWS_SECRET_ACCESS_KEY").write_text(line.minio.env["AWS_SECRET_ACCESS_KEY"])
+        assert child.wait(timeout=30) == 0
+
+
+def test_data_that_are_not_pushed_yet_are_waited_for(line: Line) -> None:
+    bucket = line.bucket
+    where = {"endpoint": bucket.endpoint, "bucket": bucket.bucket, "secretName": "unused"}
+    line.spec(storage=where, data={"source": f"s3://{bucket.bucket}/later"})
+    with line:
+        line.coordinator()
+        status = line.wait(lambda status: status["degraded"] is not None)
+        assert status["degraded"]["reason"] == "ObjectNotFound"
+        assert "fednas push" in status["degraded"]["message"]
+        assert not status["over"]

@@ -10,9 +10,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fednas.cli import app
-from fednas.cli._inputs import bucket_files, bucket_inputs
+from fednas.cli._inputs import bucket_files, bucket_inputs, whole_files
 from fednas.data import load_dataset
-from fednas.errors import DataError
+from fednas.errors import DataError, NotFound
 from fednas.local import local_shards, local_weights
 from fednas.models import encode, start_architecture
 from fednas.search import Inputs
@@ -84,11 +84,11 @@ def test_start_weights_are_read_from_s3(bucket: MinioConfig) -> None:
         inputs(search, bucket).weights().vector({"a": (7,)})
 
 
-def test_what_is_not_in_the_bucket_is_named(bucket: MinioConfig) -> None:
+def test_what_is_not_in_the_bucket_yet_is_named_and_ends_nothing(bucket: MinioConfig) -> None:
     search = of_bucket(bucket)
-    with pytest.raises(DataError, match=r"spec\.data\.source: s3://.*nothing is there"):
+    with pytest.raises(NotFound, match=r"spec\.data\.source: s3://.*nothing is there yet"):
         inputs(search, bucket).shards()
-    with pytest.raises(DataError, match=r"spec\.model\.initial\.weights: s3://.*fednas push FILE"):
+    with pytest.raises(NotFound, match=r"spec\.model\.initial\.weights: s3://.*fednas push FILE"):
         inputs(search, bucket).weights()
 
 
@@ -138,6 +138,47 @@ def test_what_a_folder_is_refused_for_a_bucket_is_refused_for(
         load_dataset(folder)
     assert names[0] in str(of_bucket.value) or "missing" in str(of_bucket.value)
     assert str(of_bucket.value).replace("s3://bucket/set", str(folder)) == str(of_folder.value)
+
+
+def test_a_data_set_that_comes_late_is_read_once_it_is_all_there() -> None:
+    bucket, uri, awaited, pauses = MemoryStore(), "s3://bucket/set", set[str](), []
+
+    def look(*comes: str) -> dict[str, bytes]:
+        def pause() -> None:
+            pauses.append(comes)
+            for key in comes:
+                bucket.put(key, b"x")
+
+        return whole_files(bucket, "set", uri, awaited, pause)
+
+    with pytest.raises(NotFound, match="nothing is there yet"):
+        look()
+    assert not pauses
+    bucket.put("set/train-00000-of-00002.parquet", b"x")
+    with pytest.raises(NotFound, match="still being written"):
+        look("set/train-00001-of-00002.parquet")
+    with pytest.raises(NotFound, match="still being written"):
+        look("set/test.parquet")
+    assert len(look()) == 3
+
+
+def test_half_a_data_set_waits_while_it_grows_and_is_refused_when_it_does_not() -> None:
+    bucket, uri = MemoryStore(), "s3://bucket/set"
+    bucket.put("set/train-00000-of-00002.parquet", b"x")
+    with pytest.raises(DataError):
+        whole_files(bucket, "set", uri, set(), lambda: None)
+    with pytest.raises(NotFound, match="still being written"):
+        whole_files(bucket, "set", uri, set(), lambda: bucket.put("set/x", b"x"))
+
+
+def test_a_data_set_that_was_there_is_read_without_a_pause() -> None:
+    bucket = MemoryStore()
+    bucket.put("set/train.parquet", b"x")
+
+    def pause() -> None:
+        raise AssertionError("nobody waits for it")
+
+    assert list(whole_files(bucket, "set", "s3://bucket/set", set(), pause)) == ["train.parquet"]
 
 
 def test_only_the_files_of_the_data_set_are_fetched_from_a_bucket() -> None:

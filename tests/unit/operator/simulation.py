@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fednas_operator.plan import Action, Consent, Create, Delete, Scale, WriteStatus, plan
+from fednas_operator.plan import Action, Consent, Create, Delete, Replace, Scale, WriteStatus, plan
 from fednas_operator.settings import Settings
 from fednas_operator.world import World
 
@@ -104,6 +104,11 @@ class Simulation:
                 self.change(search={**self.world.search, "status": copy.deepcopy(dict(status))})
             case Create(manifest):
                 self._create(copy.deepcopy(dict(manifest)))
+            case Replace(manifest):
+                field = _FIELDS[manifest["kind"]]
+                name = manifest["metadata"]["name"]
+                assert name in getattr(self.world, field)
+                self.change(**{field: {**getattr(self.world, field), name: manifest}})
             case Scale(deployment, replicas):
                 assert deployment in self.world.deployments
                 found = copy.deepcopy(self.world.deployments[deployment])
@@ -181,20 +186,16 @@ _FIELDS = {
 
 
 def settle(simulation: Simulation, passes: int = 12) -> list[Any]:
-    """Plan and carry out until nothing is left to do but to try the unseen Secrets again."""
+    """Plan and carry out until nothing is left to do."""
     done: list[Any] = []
     for _ in range(passes):
         actions = plan(simulation.world, SETTINGS)
+        if not actions:
+            return done
         for action in actions:
             simulation.carry_out(action)
         done += actions
-        if all(_is_secret(action) for action in actions):
-            return done
     raise AssertionError(f"still at it after {passes} passes: {actions}")
-
-
-def _is_secret(action: Any) -> bool:
-    return isinstance(action, Create) and action.manifest["kind"] == "Secret"
 
 
 def started(simulation: Simulation, report: dict[str, Any] | None = None) -> Simulation:

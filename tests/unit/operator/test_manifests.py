@@ -32,8 +32,7 @@ _Blocks.add_representer(
 def everything(resource: dict[str, Any], settings: Settings) -> list[dict[str, Any]]:
     search = accept(resource, settings.defaults)
     return [
-        manifests.config_map(search, UID),
-        *manifests.secrets(search, UID, settings.master_key),
+        *manifests.frozen(search, UID, settings.master_key),
         *manifests.children(search, UID, settings),
     ]
 
@@ -91,7 +90,7 @@ def test_clients_hold_their_own_token_and_no_store_credentials(
         (item["kind"], item["metadata"]["name"]): item for item in everything(resource, settings)
     }
     hashes = json.loads(
-        by_name["Secret", "two-classes-coordinator-0b1f2a"]["stringData"]["tokens.json"]
+        by_name["ConfigMap", "two-classes-coordinator-0b1f2a"]["data"]["tokens.json"]
     )
     assert sorted(hashes) == ["class/hub", "class/phone", "operator"]
     for own in ("hub", "phone"):
@@ -107,11 +106,29 @@ def test_clients_hold_their_own_token_and_no_store_credentials(
         assert secrets == [name]
 
 
+def test_the_coordinator_is_told_when_the_secret_of_the_store_changes(
+    resource: dict[str, Any], settings: Settings
+) -> None:
+    """Variables of a container stay as they were; the files of a mounted Secret follow it."""
+    pod = next(
+        item["spec"]["template"]["spec"]
+        for item in everything(resource, settings)
+        if item["kind"] == "Deployment" and item["metadata"]["labels"][names.ROLE] == "coordinator"
+    )
+    (container,) = pod["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    folder = container["args"][container["args"].index("--credentials") + 1]
+    (volume,) = (v for v in pod["volumes"] if mounts[v["name"]] == folder)
+    assert volume["secret"] == {"secretName": "fednas-minio", "optional": True}
+    keys = [e["name"] for e in container["env"] if "valueFrom" in e]
+    assert keys == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+
+
 def test_the_frozen_spec_holds_the_defaults_of_the_chart_and_of_the_schema(
     resource: dict[str, Any], settings: Settings
 ) -> None:
-    search = accept(resource, settings.defaults)
-    frozen = json.loads(manifests.config_map(search, UID)["data"][manifests.SPEC_FILE])
+    (config_map, *_) = everything(resource, settings)
+    frozen = json.loads(config_map["data"][names.SPEC_FILE])
     assert frozen["spec"]["storage"]["endpoint"] == "http://fednas-minio.fednas.svc:9000"
     assert frozen["spec"]["tracking"]["experiment"] == "fednas"
     assert frozen["spec"]["strategy"]["netAdapt"]["maxIterations"] == 100
@@ -178,3 +195,10 @@ def test_names_differ_for_a_search_made_anew_under_the_same_name() -> None:
     second = names.child_name(long, "coordinator", "ffffff00-1111-4222-8333-444444444444")
     assert first != second
     assert first == "a-search-with-a-very-long-name-coordinator-0b1f2a"
+
+
+def test_a_name_that_starts_with_a_digit_makes_a_service_that_starts_with_a_letter() -> None:
+    for name in ("7-layers", "2026-11-26", "0" * 63):
+        child = names.child_name(name, "coordinator", "0b1f2a3c-1111-4222-8333-444444444444")
+        assert child[0].isalpha()
+        assert len(child) <= 54

@@ -40,7 +40,7 @@ def test_a_search_gets_all_its_children_with_the_policies_before_the_pods(
         *("Service", "Deployment", "Deployment", "Deployment"),
     ]
     assert sorted(simulation.world.deployments) == sorted([COORDINATOR, *CLIENTS])
-    assert len(simulation.secrets) == 3
+    assert len(simulation.secrets) == 2
 
 
 def test_nothing_is_done_when_all_is_well(simulation: Simulation) -> None:
@@ -241,6 +241,21 @@ def test_a_path_on_somebodys_machine_is_refused(simulation: Simulation) -> None:
     simulation.spec(data={"source": "shared/data"})
     settle(simulation)
     assert simulation.condition("Accepted") == ("False", "LocalPath")
+
+
+def test_a_tracking_database_in_a_pod_is_refused(simulation: Simulation) -> None:
+    simulation.spec(tracking={"uri": "sqlite:///mlflow.db"})
+    settle(simulation)
+    assert simulation.condition("Accepted") == ("False", "LocalPath")
+    message = simulation.world.condition("Accepted")["message"]
+    assert message.startswith("spec.tracking.uri: 'sqlite:///mlflow.db'")
+    assert simulation.kinds == set()
+
+
+def test_the_secrets_are_there_while_the_config_map_is(simulation: Simulation) -> None:
+    settle(simulation)
+    kinds = [kind for kind, _ in simulation.created]
+    assert kinds[:3] == ["Secret", "Secret", "ConfigMap"]
 
 
 def test_changed_defaults_do_not_touch_a_search_under_way(simulation: Simulation) -> None:

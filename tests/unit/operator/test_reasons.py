@@ -112,10 +112,36 @@ def test_what_the_coordinator_reports_is_passed_on(simulation: Simulation) -> No
     assert degraded(simulation.world) == Problem(**found)
 
 
-def test_a_silent_coordinator_is_reported_after_some_passes(simulation: Simulation) -> None:
-    simulation.change(silent=2)
+def test_a_pod_whose_place_another_has_taken_troubles_nobody(
+    simulation: Simulation, pod: Any
+) -> None:
+    killed = {"terminated": {"exitCode": 137, "reason": "Error"}}
+    gone = pod("phone", state=killed)
+    gone["status"] |= {"phase": "Failed", "reason": "NodeShutdown"}
+    simulation.change(pods=(gone,))
     assert degraded(simulation.world) is None
-    simulation.change(silent=3)
+
+
+@pytest.mark.parametrize(
+    ("when", "reason"), [("2026-11-25T11:58:00Z", "Evicted"), ("2026-11-25T11:40:00Z", None)]
+)
+def test_an_evicted_pod_is_told_for_ten_minutes(
+    simulation: Simulation, pod: Any, when: str, reason: str | None
+) -> None:
+    evicted = pod("phone", state={"terminated": {"exitCode": 137}})
+    evicted["status"] |= {
+        "phase": "Failed",
+        "reason": "Evicted",
+        "message": "The node was low on resource: ephemeral-storage.",
+        "conditions": [{"type": "DisruptionTarget", "lastTransitionTime": when}],
+    }
+    simulation.change(pods=(evicted,))
     problem = degraded(simulation.world)
-    assert problem is not None
-    assert problem.reason == "CoordinatorUnreachable"
+    assert (problem and problem.reason) == reason
+    if problem is not None:
+        assert "ephemeral-storage" in problem.message
+
+
+def test_a_silent_coordinator_is_reported(simulation: Simulation) -> None:
+    simulation.change(silence=Problem("CoordinatorUnreachable", "check the network policies"))
+    assert degraded(simulation.world) == simulation.world.silence

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from fednas.cli._credentials import await_change
+
+STARTED = {"AWS_ACCESS_KEY_ID": "user", "AWS_SECRET_ACCESS_KEY": "first"}
+
+
+def write(folder: Path, secret: str | None) -> None:
+    (folder / "AWS_ACCESS_KEY_ID").write_text("user")
+    path = folder / "AWS_SECRET_ACCESS_KEY"
+    path.unlink(missing_ok=True)
+    if secret is not None:
+        path.write_text(secret)
+
+
+def test_a_secret_that_is_rotated_is_seen(tmp_path: Path) -> None:
+    write(tmp_path, "first")
+    closed = threading.Event()
+    threading.Timer(0.1, write, (tmp_path, "second")).start()
+    assert await_change(tmp_path, STARTED, closed, seconds=0.01)
+
+
+@pytest.mark.parametrize("secret", ["first", None])
+def test_a_secret_that_is_as_it_was_or_on_its_way_is_no_change(
+    tmp_path: Path, secret: str | None
+) -> None:
+    write(tmp_path, secret)
+    closed = threading.Event()
+    threading.Timer(0.1, closed.set).start()
+    assert not await_change(tmp_path, STARTED, closed, seconds=0.01)
+
+
+def test_a_folder_that_is_not_there_is_no_change(tmp_path: Path) -> None:
+    closed = threading.Event()
+    closed.set()
+    assert not await_change(tmp_path / "none", STARTED, closed)
