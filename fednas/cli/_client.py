@@ -38,6 +38,10 @@ def client(
             min=1, max=1024, help="Worker processes; default: what quota and memory hold."
         ),
     ] = None,
+    max_workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="No more than so many, whatever the machine holds."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Of this program, kept over restarts; default: HOST-PID.")
     ] = None,
@@ -67,7 +71,7 @@ def client(
                 FileCache(folder, cache_mib << 20),
                 device_class=device_class,
                 name=own_name,
-                workers=workers or worker_count(OWN_BYTES),
+                workers=workers or worker_count(OWN_BYTES, most=max_workers),
                 exit_when_over=exit_when_over,
             )
         except ValidationError as error:

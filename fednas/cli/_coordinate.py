@@ -45,6 +45,9 @@ def coordinate(
             "Secret: ends, to be started anew, once they differ from the variables."
         ),
     ] = None,
+    max_workers: Annotated[
+        int | None, typer.Option(min=1, help="No more than so many, whatever the machine holds.")
+    ] = None,
     accept_new_numerics: Annotated[
         bool, typer.Option(help="Go on although torch or the CPU differ from the beginning.")
     ] = False,
@@ -66,7 +69,7 @@ def coordinate(
         search_id,
         listen=listen,
         tokens=known,
-        workers=workers or worker_count(OWN_BYTES),
+        workers=workers or worker_count(OWN_BYTES, most=max_workers),
         accept_new_numerics=accept_new_numerics,
     )
 

@@ -359,6 +359,7 @@ def _config(search: FederatedSearch) -> MinioConfig:
         bucket=storage.bucket,
         access_key=os.environ["AWS_ACCESS_KEY_ID"],
         secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
-        region=os.environ.get("AWS_REGION") or "us-east-1",
+        region=storage.region or os.environ.get("AWS_REGION") or "us-east-1",
         patience=math.inf,
+        session_token=os.environ.get("AWS_SESSION_TOKEN") or "",
     )

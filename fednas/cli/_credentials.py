@@ -15,6 +15,8 @@ from threading import Event
 __all__ = ["CREDENTIALS", "await_change"]
 
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_SESSION = "AWS_SESSION_TOKEN"
+"""Of credentials for a while; others have none."""
 
 LOOK_SECONDS = 10.0
 
@@ -27,8 +29,9 @@ def await_change(
     Parameters
     ----------
     folder : Path
-        With a file for each of `CREDENTIALS`, as a mounted Secret. While one is missing nothing is
-        taken for a change: a Secret that was deleted may be on its way back.
+        With a file for each of `CREDENTIALS`, and for the session's token if there is one, as a
+        mounted Secret. While one of the first is missing nothing is taken for a change: a Secret
+        that was deleted may be on its way back.
     environment : mapping
         What the program was started with.
     closed : Event
@@ -46,4 +49,6 @@ def _differ(folder: Path, environment: Mapping[str, str]) -> bool:
         found = {name: (folder / name).read_bytes() for name in CREDENTIALS}
     except OSError:
         return False
-    return any(found[name] != environment.get(name, "").encode() for name in CREDENTIALS)
+    token = folder / _SESSION
+    found[_SESSION] = token.read_bytes() if token.exists() else b""
+    return any(value != environment.get(name, "").encode() for name, value in found.items())

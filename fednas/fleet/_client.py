@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +45,7 @@ IDLE_SECONDS = 10.0
 """Between two looks at a search that is over."""
 
 GOODBYE_SECONDS = 2.0
+_CODE = re.compile("<Code>([A-Za-z][A-Za-z0-9]{0,63})</Code>")
 
 log = structlog.get_logger("fednas.client")
 
@@ -253,8 +255,9 @@ class Client:
             except httpx.HTTPStatusError as error:
                 status = error.response.status_code
                 if status < 500 and status not in (408, 429):
-                    text = error.response.text[:300]
-                    raise _Unfinished(reason, f"HTTP {status}: {text}") from error
+                    code = _CODE.search(error.response.text[:4096])  # of S3; never its body
+                    said = f"HTTP {status}: {code[1]}" if code else f"HTTP {status}"
+                    raise _Unfinished(reason, said) from error
                 trouble = f"HTTP {status}"
             pause = backoff.wait()
             log.warning("the store does not answer", error=trouble, seconds=round(pause, 1))

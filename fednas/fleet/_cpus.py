@@ -23,12 +23,22 @@ def available_cpus(root: Path = Path("/")) -> int:
     return max(1, math.floor(min(cpu_quota(root), usable or 1)))
 
 
-def worker_count(other_bytes: int, root: Path = Path("/")) -> int:
-    """Workers by CPUs, but no more than the memory limit holds beside ``other_bytes``."""
+def worker_count(other_bytes: int, root: Path = Path("/"), *, most: int | None = None) -> int:
+    """Workers by CPUs, but no more than the memory limit holds beside ``other_bytes``.
+
+    Parameters
+    ----------
+    other_bytes : int
+        What the program needs beside its workers.
+    most : int, optional
+        No more than so many. In a container that has no limit of CPU, every core of its node
+        counts as this process's; whoever made the container knows better.
+    """
+    cpus = available_cpus(root) if most is None else min(available_cpus(root), most)
     limit = memory_limit(root)
     if limit == math.inf:
-        return available_cpus(root)
-    return max(1, min(available_cpus(root), math.floor((limit - other_bytes) / WORKER_BYTES)))
+        return cpus
+    return max(1, min(cpus, math.floor((limit - other_bytes) / WORKER_BYTES)))
 
 
 def cpu_quota(root: Path = Path("/")) -> float:

@@ -5,6 +5,7 @@ CustomResourceDefinition generated from them.
 """
 
 from fednas.spec._address import bucket_problem, endpoint_problem, key_problem, parse_s3
+from fednas.spec._authorities import Authorities
 from fednas.spec._base import Model, OneOf
 from fednas.spec._bounds import (
     Bound,
@@ -46,6 +47,7 @@ from fednas.spec._fleet import (
 from fednas.spec._identity import differences, identity, identity_digest
 from fednas.spec._load import load_spec, settings_of
 from fednas.spec._network import MODULE_PATTERN, Initial, ModelArgs, Network
+from fednas.spec._pods import PodIds, PodTemplate
 from fednas.spec._quantity import quantity
 from fednas.spec._search import (
     API_VERSION,
@@ -105,6 +107,7 @@ __all__ = [
     "MODULE_PATTERN",
     "AdaptiveRounds",
     "Augmentation",
+    "Authorities",
     "BestRung",
     "Bound",
     "Budget",
@@ -158,6 +161,8 @@ __all__ = [
     "Partition",
     "Phase",
     "PodCounts",
+    "PodIds",
+    "PodTemplate",
     "QuantitySkew",
     "Random",
     "ResourceList",

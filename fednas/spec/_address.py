@@ -15,6 +15,9 @@ __all__ = [
     "BUCKET_RIGHT",
     "ENDPOINT",
     "ENDPOINT_RIGHT",
+    "METADATA",
+    "REGION",
+    "REGION_RIGHT",
     "TRACKING",
     "TRACKING_RIGHT",
     "WRONG_BUCKET",
@@ -52,6 +55,12 @@ TRACKING_RIGHT = (
     "be like http://mlflow:5000, with a port up to 65535 and no user or password, "
     "or sqlite:///mlflow.db"
 )
+
+METADATA = r"^https?://(169\.254\.|\[(fe[89ab][0-9a-f]:|fd00:ec2:|::(ffff:)?a9fe:))"
+"""Link-local addresses, and the one of AWS's metadata beside them, as a host is written."""
+
+REGION = "^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$"
+REGION_RIGHT = "be of letters, digits, - and _, as us-east-1"
 
 _BUCKET_TEXT = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 BUCKET = f"^{_BUCKET_TEXT}$"

@@ -27,6 +27,7 @@ PLURAL = "federatedsearches"
 
 _COLUMNS = (
     ("Phase", "string", ".status.phase"),
+    ("Reason", "string", ".status.display.reason"),
     ("Iteration", "string", ".status.display.iteration"),
     ("Best", "string", ".status.best.accuracy"),
     ("Target", "string", ".status.display.target"),
@@ -59,6 +60,7 @@ _KEPT = (
     "anyOf",
     "required",
     "properties",
+    "additionalProperties",
     "items",
     "x-kubernetes-validations",
 )
@@ -135,6 +137,10 @@ def _structural(schema: Mapping[str, Any], defs: Mapping[str, Any], path: str) -
             found[key] = {k: _structural(v, defs, f"{path}.{k}") for k, v in value.items()}
         elif key == "items":
             found[key] = _structural(value, defs, f"{path}[]")
+        elif key == "additionalProperties" and isinstance(value, Mapping):
+            found[key] = _structural(value, defs, f"{path}{{}}")
+        elif key == "additionalProperties":  # of anything: a structural schema names its type
+            raise ValueError(f"{path or '.'}: a CRD has no place for the keyword {key}")
         elif key in _KEPT and (key != "anyOf" or "x-kubernetes-int-or-string" in merged):
             found[key] = value
         else:

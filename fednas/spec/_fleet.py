@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field
@@ -11,14 +12,19 @@ from fednas.spec._address import (
     BUCKET_RIGHT,
     ENDPOINT,
     ENDPOINT_RIGHT,
+    METADATA,
+    REGION,
+    REGION_RIGHT,
     TRACKING,
     TRACKING_RIGHT,
     WRONG_BUCKET,
     is_bucket,
 )
+from fednas.spec._authorities import Authorities
 from fednas.spec._base import Int, Model, Number, Rule, Text
 from fednas.spec._bounds import Bound, Budget
 from fednas.spec._network import MODULE_PATTERN, location_rule
+from fednas.spec._pods import DNS_SUBDOMAIN, IMAGE, LABEL_KEY, LABEL_VALUE, PodTemplate
 from fednas.spec._quantity import Cpu, Memory, quantity
 
 __all__ = [
@@ -34,13 +40,16 @@ __all__ = [
 ]
 
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
-_DNS_SUBDOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 
 PATTERNS = {
     DNS_LABEL: "be of lower-case letters, digits and -, and neither start nor end with -",
-    _DNS_SUBDOMAIN: "be of lower-case letters, digits, - and ., as the name of a Secret",
+    DNS_SUBDOMAIN: "be of lower-case letters, digits, - and ., as the name of a Secret",
+    LABEL_KEY: "be the name of a label, like example.org/name",
+    LABEL_VALUE: "be the value of a label: up to 63 letters, digits, _, - and .",
+    IMAGE: "be the name of an image, like registry.example.org/own:1.0",
     ENDPOINT: ENDPOINT_RIGHT,
     BUCKET: BUCKET_RIGHT,
+    REGION: REGION_RIGHT,
     TRACKING: TRACKING_RIGHT,
     MODULE_PATTERN: "be package.module:name",
 }
@@ -125,6 +134,9 @@ class DeviceClass(Model):
     resources: ComputeResources = Field(
         ComputeResources(), description="Limits and requests of each of these pods."
     )
+    template: PodTemplate | None = Field(
+        None, description="What is added to each of these pods. Unset: the chart's."
+    )
     budget: Budget | None = Field(
         None,
         description="What a device of this class can carry: the largest network within it is "
@@ -150,6 +162,9 @@ class CoordinatorPod(Model):
     resources: ComputeResources = Field(
         ComputeResources(), description="Limits and requests of the coordinator's pod."
     )
+    template: PodTemplate | None = Field(
+        None, description="What is added to the coordinator's pod. Unset: the chart's."
+    )
 
 
 class Federation(Model):
@@ -170,6 +185,14 @@ class Federation(Model):
     )
 
 
+def _no_metadata(field: str) -> Rule:
+    def holds(model: Model) -> bool:
+        return re.search(METADATA, getattr(model, field), re.IGNORECASE) is None
+
+    cel = f"!self.{field}.matches(r'(?i){METADATA}')"
+    return Rule(holds, cel, "must not be a link-local address, where clouds keep secrets", field)
+
+
 class Storage(Model):
     """The S3 bucket that holds data, weights and the journal."""
 
@@ -180,6 +203,7 @@ class Storage(Model):
             f"must {BUCKET_RIGHT}",
             "bucket",
         ),
+        _no_metadata("endpoint"),
     )
 
     endpoint: Text = Field(
@@ -193,13 +217,23 @@ class Storage(Model):
     secret_name: Text = Field(
         min_length=1,
         max_length=253,
-        pattern=_DNS_SUBDOMAIN,
-        description="Secret in the search's namespace with the bucket's credentials.",
+        pattern=DNS_SUBDOMAIN,
+        description="Secret in the search's namespace with the bucket's credentials: "
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if they are temporary, AWS_SESSION_TOKEN.",
+    )
+    region: Text | None = Field(
+        None, max_length=63, pattern=REGION, description="Of the server. Unset: us-east-1."
+    )
+    ca: Authorities | None = Field(
+        None,
+        description="The authorities that sign the server's certificate. Unset: the public ones.",
     )
 
 
 class Tracking(Model):
     """The MLflow server that shows metrics and decisions."""
+
+    rules = (_no_metadata("uri"),)
 
     uri: Text = Field(
         max_length=512,
@@ -208,4 +242,17 @@ class Tracking(Model):
     )
     experiment: Text = Field(
         "fednas", min_length=1, max_length=256, description="The experiment that gets the run."
+    )
+    secret_name: Text | None = Field(
+        None,
+        min_length=1,
+        max_length=253,
+        pattern=DNS_SUBDOMAIN,
+        description="Secret in the search's namespace whose keys become environment variables of "
+        "the coordinator: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+        "MLFLOW_TRACKING_TOKEN.",
+    )
+    ca: Authorities | None = Field(
+        None,
+        description="The authorities that sign the server's certificate. Unset: the public ones.",
     )

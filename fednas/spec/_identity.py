@@ -17,8 +17,8 @@ def identity(search: FederatedSearch) -> dict[str, Any]:
     """The spec without what may change and still give the same ladder.
 
     Left out: ``suspend``, ``storage``, ``tracking``, ``coordinator``, ``acceptNewNumerics`` (the
-    search has the numerics themselves on record), the round's deadline, and pods and resources of
-    device classes.
+    search has the numerics themselves on record), the round's deadline, and pods, resources
+    and pod templates of device classes.
     """
     spec: dict[str, Any] = search.to_dict()["spec"]
     for name in ("suspend", "storage", "tracking", "coordinator", "acceptNewNumerics"):
@@ -27,6 +27,7 @@ def identity(search: FederatedSearch) -> dict[str, Any]:
     for device_class in spec["deviceClasses"]:
         device_class.pop("pods")
         device_class.pop("resources")
+        device_class.pop("template", None)
     return spec
 
 

@@ -108,6 +108,9 @@ class Display(Model):
         None, description="Share of what the target counts, and the target: 0.61>0.35."
     )
     clients: _Short | None = Field(None, description="Clients available of all: 80/80.")
+    reason: _Short | None = Field(
+        None, description="Of the most telling condition: OOMKilled, Searching, Completed."
+    )
     cheaper: _Short | None = Field(None, description="Times cheaper than naive: 37x.")
 
 

@@ -1,7 +1,13 @@
-"""What a server's refusals mean, in words that say what to do about them."""
+"""What a server's refusals mean, in words that say what to do about them.
+
+What is told ends in a condition that its reader may not have been let to ask for, since the store's
+address is his to write: so never a body, and of S3's own errors the code and the message alone.
+"""
 
 from __future__ import annotations
 
+import http.client
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -20,6 +26,8 @@ ANSWERS = (S3Error, InvalidResponseError, ServerError)
 # Seconds. A URL signed for five minutes is refused by this much already.
 _SKEWED = 300.0
 _LONGEST = 300  # characters of what a server says
+_CODE = re.compile("[A-Za-z][A-Za-z0-9]{0,63}|[45][0-9]{2}")
+_NOT_S3 = "an answer that is none of S3's"
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,13 @@ def refusal_of(error: Exception) -> Refusal:
         # The answer to a HEAD has no body, and minio-py guesses; MinIO tells the code in a header.
         code = answer.headers.get("x-minio-error-code") or error.code or str(answer.status)
         message = answer.headers.get("x-minio-error-desc", "").strip('"') or error.message or ""
+        if not _CODE.fullmatch(code):
+            return Refusal(answer.status, f"HTTP {answer.status}", _NOT_S3)
         return Refusal(answer.status, code, _line(message), _date(answer.headers.get("date")))
     if isinstance(error, ServerError):
-        return Refusal(error.status_code, f"HTTP {error.status_code}", _line(str(error)))
+        return Refusal(error.status_code, f"HTTP {error.status_code}", "the server failed")
     assert isinstance(error, InvalidResponseError)
-    return Refusal(error._code, f"HTTP {error._code}", _line(error._body or "an empty answer"))
+    return Refusal(error._code, f"HTTP {error._code}", _NOT_S3)
 
 
 def error_of(answer: urllib3.BaseHTTPResponse) -> Exception:
@@ -108,6 +118,8 @@ def failure(config: MinioConfig, uri: str, refusal: Refusal, now: float) -> Stor
 
 def trouble_of(error: Exception) -> str:
     """Why there was no answer."""
+    if any(isinstance(cause, http.client.HTTPException) for cause in error.args):
+        return "what answers speaks no HTTP"  # its first line is in the error
     said = _line(str(error))
     if "CERTIFICATE_VERIFY_FAILED" in said:
         said += "; SSL_CERT_FILE names a file of the authorities to trust"

@@ -70,7 +70,7 @@ class Asking:
             except (ET.ParseError, ValueError, AttributeError) as error:
                 # minio-py reads an answer of 200 without a doubt; a web page is no answer of S3.
                 raise StoreError(
-                    f"{self._endpoint} does not answer as S3 does ({trouble_of(error)}); "
+                    f"{self._endpoint} does not answer as S3 does ({type(error).__name__}); "
                     "the endpoint must be an S3 server, not its console"
                 ) from error
             else:

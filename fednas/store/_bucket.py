@@ -35,6 +35,8 @@ class MinioConfig:
         Before every key, without a slash at either end; empty for the whole bucket.
     region : str
         As the server is configured; MinIO's default is ``us-east-1``.
+    session_token : str
+        Beside temporary credentials; empty for lasting ones.
     patience : float
         Seconds for which an unreachable server is asked again before `StoreUnreachable` is raised;
         ``math.inf`` waits for ever.
@@ -56,6 +58,7 @@ class MinioConfig:
     patience: float = 30.0
     connect_timeout: float = 3.0
     read_timeout: float = 15.0
+    session_token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if problem := endpoint_problem(self.endpoint):
@@ -69,7 +72,7 @@ class MinioConfig:
                 f"region: got {self.region!r}; must be of letters, digits, - and _, as us-east-1"
             )
         # A Secret made of a file often ends with its line break.
-        for name in ("access_key", "secret_key"):
+        for name in ("access_key", "secret_key", "session_token"):
             text: str = getattr(self, name)
             if not text.isprintable() or text.strip() != text:
                 raise BadInput(f"{name}: holds a line break or a space at an end; must be one word")
@@ -94,7 +97,8 @@ class MinioConfig:
         endpoint : str, optional
             Instead of ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL``.
         env : mapping
-            Where ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` and ``AWS_REGION`` are looked up.
+            Where ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN`` and
+            ``AWS_REGION`` are looked up.
         patience : float
             As of the class.
 
@@ -118,6 +122,7 @@ class MinioConfig:
             prefix=prefix.removesuffix("/"),
             region=env.get("AWS_REGION") or "us-east-1",
             patience=patience,
+            session_token=env.get("AWS_SESSION_TOKEN") or "",
         )
 
     def under(self, prefix: str) -> Self:

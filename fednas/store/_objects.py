@@ -76,6 +76,7 @@ class BucketObjects:
                 _netloc(config.endpoint),
                 access_key=config.access_key,
                 secret_key=config.secret_key,
+                session_token=config.session_token or None,
                 secure=config.endpoint.startswith("https:"),
                 region=config.region,
                 http_client=self._http,

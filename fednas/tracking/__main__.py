@@ -129,7 +129,8 @@ def _attempt(exporter: Exporter, last: bool) -> str | None:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    said = str(error).partition("Response body")[0]  # of whoever answers at that address
+    text = " ".join(said.split()) or type(error).__name__
     kind = "" if isinstance(error, FednasError) else f"{type(error).__name__}: "
     return f"{kind}{text}"[:300]
 

@@ -6,11 +6,12 @@ not touch a search under way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fednas.errors import SpecError
-from fednas.spec import FederatedSearch, load_spec
+from fednas.spec import FederatedSearch, PodTemplate, load_spec
 
 from .settings import Defaults
 
@@ -26,7 +27,9 @@ class Refused(Exception):
         super().__init__(f"{reason}: {message}")
 
 
-def accept(resource: Mapping[str, Any], defaults: Defaults) -> FederatedSearch:
+def accept(
+    resource: Mapping[str, Any], defaults: Defaults, endpoints: Sequence[str] = ()
+) -> FederatedSearch:
     """The resolved spec of a resource.
 
     Parameters
@@ -34,7 +37,10 @@ def accept(resource: Mapping[str, Any], defaults: Defaults) -> FederatedSearch:
     resource : mapping
         The FederatedSearch as the API server gives it.
     defaults : Defaults
-        Fill ``spec.storage`` and ``spec.tracking`` where the file leaves them out.
+        Fill ``spec.storage``, ``spec.tracking`` and the fields of pod templates where the file
+        leaves them out.
+    endpoints : sequence of str
+        Servers that a search may name besides the defaults; see `Settings`. Empty: any.
 
     Raises
     ------
@@ -70,10 +76,49 @@ def accept(resource: Mapping[str, Any], defaults: Defaults) -> FederatedSearch:
             f"spec.tracking.uri: {search.spec.tracking.uri!r} would be a file in a pod, and go "
             "with it; give the address of an MLflow server, such as http://mlflow:5000",
         )
+    _allowed("spec.storage.endpoint", search.spec.storage.endpoint, defaults.storage, endpoints)
+    if search.spec.tracking is not None:
+        _allowed("spec.tracking.uri", search.spec.tracking.uri, defaults.tracking, endpoints)
     _reachable("spec.data.source", search.spec.data.source, ("digits",))
     if (weights := search.spec.model.initial.weights) is not None:
         _reachable("spec.model.initial.weights", weights, ())
-    return search
+    return _templated(search, defaults.template)
+
+
+def _templated(search: FederatedSearch, default: PodTemplate) -> FederatedSearch:
+    """With the default's fields in every pod template that leaves them out."""
+    if not default.model_fields_set:
+        return search
+
+    def filled(template: PodTemplate | None) -> dict[str, PodTemplate]:
+        return {"template": default if template is None else template.over(default)}
+
+    coordinator = search.spec.coordinator
+    changed = {
+        "coordinator": coordinator.model_copy(update=filled(coordinator.template)),
+        "device_classes": tuple(
+            device_class.model_copy(update=filled(device_class.template))
+            for device_class in search.spec.device_classes
+        ),
+    }
+    return search.model_copy(update={"spec": search.spec.model_copy(update=changed)})
+
+
+def _allowed(
+    field: str, value: str, default: Mapping[str, Any] | None, endpoints: Sequence[str]
+) -> None:
+    if not endpoints or (default and value == default.get(field.rsplit(".", 1)[1])):
+        return
+    server = "/".join(value.split("/", 3)[:3]).lower()
+    for allowed in endpoints:
+        pattern = re.escape(allowed.lower().rstrip("/")).replace(r"\*", "[^/:]*")
+        if re.fullmatch(pattern, server):
+            return
+    raise Refused(
+        "EndpointNotAllowed",
+        f"{field}: {value!r} is none of the servers that the administrator allows; "
+        f"leave it out, or give one of {', '.join(endpoints)}",
+    )
 
 
 def _reachable(field: str, value: str, words: tuple[str, ...]) -> None:

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from fednas.spec import DeviceClass, FederatedSearch
 
 from . import names
-from .pods import CACHE, environment, from_secret, pod_spec, probe
+from .pods import CACHE, CACHE_MIB, environment, from_secret, pod_template, probe, trusting
 from .policies import network_policies
-from .resources import client_resources, coordinator_resources
+from .resources import client_resources, coordinator_resources, max_workers
 from .settings import Settings
 
 __all__ = ["Manifest", "children", "frozen", "repaired", "replicas"]
@@ -26,6 +26,8 @@ Manifest = dict[str, Any]
 _TOKENS_FILE = "tokens.json"
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 """Environment variables of the coordinator, and keys of the Secret that the search names."""
+_SESSION = "AWS_SESSION_TOKEN"
+"""Likewise, where the credentials are temporary."""
 
 
 def children(search: FederatedSearch, uid: str, settings: Settings) -> Iterator[Manifest]:
@@ -165,29 +167,41 @@ def _coordinator(search: FederatedSearch, uid: str, settings: Settings) -> Manif
     spec = search.spec
     assert spec.storage is not None, "checked at acceptance"
     name = names.child_name(search.metadata.name, names.COORDINATOR, uid)
-    given = spec.coordinator.resources if spec.coordinator else None
+    resources = coordinator_resources(_dump(spec.coordinator.resources))
+    store_ca, store_trust = trusting(spec.storage.ca, "store-ca", "SSL_CERT_FILE")
+    tracking = spec.tracking
+    tracking_ca, tracking_trust = trusting(
+        tracking.ca if tracking else None, "tracking-ca", "REQUESTS_CA_BUNDLE"
+    )
     container = {
         "name": "coordinator",
         "args": [
             *("coordinate", f"/etc/fednas/{names.SPEC_FILE}", "--search-id", uid),
             *("--listen", f"0.0.0.0:{names.PORT}", "--tokens", f"/etc/fednas/{_TOKENS_FILE}"),
-            *("--credentials", "/etc/fednas-store"),
+            *("--credentials", "/etc/fednas-store", "--max-workers", str(max_workers(resources))),
         ],
         "env": [
             *environment(),
             *(from_secret(key, spec.storage.secret_name, key) for key in _CREDENTIALS),
+            from_secret(_SESSION, spec.storage.secret_name, _SESSION, optional=True),
+            *store_trust,
+            *tracking_trust,
         ],
         "ports": [{"name": "http", "containerPort": names.PORT, "protocol": "TCP"}],
         "startupProbe": probe("/healthz", period=2, failures=150),
         "readinessProbe": probe("/readyz", period=2, failures=3),
         "livenessProbe": probe("/healthz", period=20, failures=6),
-        "resources": coordinator_resources(_dump(given)),
+        "resources": resources,
     }
+    if tracking is not None and tracking.secret_name is not None:
+        container["envFrom"] = [{"secretRef": {"name": tracking.secret_name}}]
     # Files follow the Secret, variables do not; but only a variable's absence is told as a reason.
     store = {"secretName": spec.storage.secret_name, "optional": True}
     volumes: list[tuple[dict[str, Any], str]] = [
         ({"name": "spec", "configMap": {"name": name}}, "/etc/fednas"),
         ({"name": "store", "secret": store}, "/etc/fednas-store"),
+        *store_ca,
+        *tracking_ca,
     ]
     head = _head("apps/v1", "Deployment", search, uid, names.COORDINATOR)
     head["metadata"]["annotations"] = {names.SPEC: _text(search)}
@@ -199,10 +213,12 @@ def _coordinator(search: FederatedSearch, uid: str, settings: Settings) -> Manif
             "revisionHistoryLimit": 1,
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": _selector(uid, names.COORDINATOR)},
-            "template": {
-                "metadata": {"labels": head["metadata"]["labels"]},
-                "spec": pod_spec(container, volumes, account, settings.image, grace=30),
-            },
+            "template": pod_template(
+                *(container, volumes, account, settings.image, spec.coordinator.template),
+                labels=head["metadata"]["labels"],
+                selector=_selector(uid, names.COORDINATOR),
+                grace=30,
+            ),
         },
     }
 
@@ -211,16 +227,22 @@ def _clients(
     search: FederatedSearch, uid: str, device_class: DeviceClass, url: str, settings: Settings
 ) -> Manifest:
     own = device_class.name
+    resources = client_resources(_dump(device_class.resources))
+    assert search.spec.storage is not None, "checked at acceptance"
+    volumes, trust = trusting(search.spec.storage.ca, "store-ca", "SSL_CERT_FILE")
     container = {
         "name": "client",
         "args": [
-            *("client", "--coordinator", url, "--device-class", own, "--cache", CACHE),
+            *("client", "--coordinator", url, "--device-class", own),
+            *("--cache", CACHE, "--cache-mib", str(CACHE_MIB)),
+            *("--max-workers", str(max_workers(resources))),
         ],
         "env": [
             *environment(),
             from_secret("FEDNAS_TOKEN", names.child_name(search.metadata.name, own, uid), "token"),
+            *trust,
         ],
-        "resources": client_resources(_dump(device_class.resources)),
+        "resources": resources,
     }
     head = _head("apps/v1", "Deployment", search, uid, own, "client")
     account = names.child_name(search.metadata.name, "pods", uid)
@@ -231,13 +253,15 @@ def _clients(
             "revisionHistoryLimit": 1,
             "strategy": {"type": "RollingUpdate"},
             "selector": {"matchLabels": _selector(uid, "client", own)},
-            "template": {
-                "metadata": {"labels": head["metadata"]["labels"]},
-                "spec": pod_spec(container, [], account, settings.image, grace=10),
-            },
+            "template": pod_template(
+                *(container, volumes, account, settings.image, device_class.template),
+                labels=head["metadata"]["labels"],
+                selector=_selector(uid, "client", own),
+                grace=10,
+            ),
         },
     }
 
 
-def _dump(resources: BaseModel | None) -> dict[str, Any] | None:
-    return None if resources is None else resources.model_dump(exclude_none=True)
+def _dump(resources: BaseModel) -> dict[str, Any]:
+    return resources.model_dump(exclude_none=True)

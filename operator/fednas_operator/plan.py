@@ -105,7 +105,9 @@ def _verdict(world: World, settings: Settings) -> FederatedSearch | Refused:
     """The frozen spec if there is one, else the resource's with the defaults of today."""
     frozen = world.frozen
     try:
-        return accept(world.search, settings.defaults) if frozen is None else _thaw(frozen)
+        if frozen is not None:
+            return _thaw(frozen)
+        return accept(world.search, settings.defaults, settings.allowed_endpoints)
     except Refused as refused:
         return refused
     except SpecError as error:

@@ -45,7 +45,7 @@ def network_policies(
         names.COORDINATOR,
         _pods(uid, names.COORDINATOR),
         [{"from": [_operator(settings), clients], "ports": [port]}],
-        [_DNS, store, *_tracking(search, settings)],
+        [_dns(settings), store, *_tracking(search, settings)],
     )
     yield _policy(
         search,
@@ -53,15 +53,24 @@ def network_policies(
         "clients",
         _pods(uid, "client"),
         [],
-        [_DNS, store, {"to": [coordinator], "ports": [port]}],
+        [_dns(settings), store, {"to": [coordinator], "ports": [port]}],
     )
 
 
-_DNS = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
+_ANYWHERE: tuple[dict[str, Any], ...] = (
+    {"namespaceSelector": {}},  # of pods: to some network plug-ins they are no addresses
+    {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+    {"ipBlock": {"cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::254/128"]}},
+)
+"""Not where clouds serve a node's credentials, whatever name leads there."""
 
 
 def _pods(uid: str, role: str) -> dict[str, str]:
     return {names.UID: uid, names.ROLE: role}
+
+
+def _dns(settings: Settings) -> dict[str, Any]:
+    return _rule(settings.dns_egress, 53, ("UDP", "TCP"))
 
 
 def _operator(settings: Settings) -> dict[str, Any]:
@@ -84,14 +93,24 @@ def _towards(url: str, default: str | None, egress: Egress) -> dict[str, Any]:
     """An egress rule towards a service.
 
     The administrator knows which pods or addresses lie behind the default service alone; towards
-    any other, every address is allowed on the port of its URL.
+    any other, every address but a link-local one is allowed on the port of its URL.
     """
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if url != default:
         egress = Egress()
+    if not egress.peers:
+        egress = Egress(peers=_ANYWHERE, ports=egress.ports)
+    return _rule(egress, port, ("TCP",))
+
+
+def _rule(egress: Egress, port: int, protocols: tuple[str, ...]) -> dict[str, Any]:
     rule: dict[str, Any] = {
-        "ports": [{"protocol": "TCP", "port": number} for number in egress.ports or (port,)]
+        "ports": [
+            {"protocol": protocol, "port": number}
+            for number in egress.ports or (port,)
+            for protocol in protocols
+        ]
     }
     if egress.peers:
         rule["to"] = [dict(peer) for peer in egress.peers]

@@ -16,6 +16,8 @@ __all__ = ["degraded"]
 
 _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _RECENT = timedelta(minutes=10)
+_MOUNTED_BY = timedelta(seconds=45)
+"""Since the node took the pod; it has started none of its containers yet."""
 
 
 def degraded(world: World) -> Problem | None:
@@ -52,6 +54,7 @@ def _troubled_pods(world: World) -> Iterator[Problem]:
             yield from _evicted(who, status, world.now)
             continue
         yield from _unschedulable(who, status.get("conditions") or ())
+        yield from _unmounted(who, status, world.now)
         for container in status.get("containerStatuses") or ():
             yield from _container(who, container, world.now)
 
@@ -77,6 +80,21 @@ def _evicted(who: str, status: Object, now: datetime) -> Iterator[Problem]:
         )
 
 
+def _unmounted(who: str, status: Object, now: datetime) -> Iterator[Problem]:
+    """Of a pod whose volumes do not come, no container says anything; Kubernetes 1.29 and newer."""
+    started = status.get("startTime")
+    if started is None or now - datetime.fromisoformat(started) < _MOUNTED_BY:
+        return
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodReadyToStartContainers" and condition["status"] == "False":
+            yield Problem(
+                "VolumeMissing",
+                f"{who}: its volumes are not there; do the ConfigMaps and Secrets of "
+                "spec.storage.ca and spec.tracking.ca exist, with the key ca.crt? "
+                "See kubectl describe pod",
+            )
+
+
 def _container(who: str, container: Object, now: datetime) -> Iterator[Problem]:
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
@@ -91,8 +109,8 @@ def _container(who: str, container: Object, now: datetime) -> Iterator[Problem]:
     elif reason == "CreateContainerConfigError":
         yield Problem(
             "SecretMissing",
-            f"{who}: {message}; create the Secret that spec.storage.secretName names, "
-            "with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            f"{who}: {message}; create the Secret that spec.storage.secretName names, with the "
+            "keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or that of spec.tracking.secretName",
         )
     elif ended.get("reason") == "OOMKilled" and (waiting or _recent(ended, now)):
         yield Problem(

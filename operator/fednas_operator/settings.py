@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from fednas.spec import PodTemplate
+
 __all__ = ["Defaults", "Egress", "Image", "OperatorPods", "Settings"]
 
 
@@ -27,10 +29,19 @@ class Image(_Part):
 
 
 class Defaults(_Part):
-    """What a search leaves out: ``spec.storage`` and ``spec.tracking``, each as a whole."""
+    """What a search leaves out.
+
+    Parameters
+    ----------
+    storage, tracking : dict or None
+        ``spec.storage`` and ``spec.tracking``, each as a whole.
+    template : PodTemplate
+        Of coordinator and clients, field by field.
+    """
 
     storage: dict[str, Any] | None = None
     tracking: dict[str, Any] | None = None
+    template: PodTemplate = PodTemplate()
 
 
 class Egress(_Part):
@@ -68,6 +79,11 @@ class Settings(_Part):
         What fills a search that names no storage or tracking server.
     store_egress, tracking_egress : Egress
         Peers of the default store and the default MLflow.
+    dns_egress : Egress
+        Of the cluster's name servers: any address, on port 53, unless given.
+    allowed_endpoints : tuple of str
+        Stores and tracking servers that a search may name besides the defaults:
+        ``https://*.example.org``, where ``*`` is any text without ``/`` and ``:``. Empty: any.
     operator : OperatorPods
         Who may read a coordinator's status.
     poll_seconds, resync_seconds : float
@@ -81,6 +97,8 @@ class Settings(_Part):
     defaults: Defaults = Defaults()
     store_egress: Egress = Egress()
     tracking_egress: Egress = Egress()
+    dns_egress: Egress = Egress()
+    allowed_endpoints: tuple[str, ...] = ()
     operator: OperatorPods = OperatorPods()
     poll_seconds: float = Field(default=3.0, gt=0)
     resync_seconds: float = Field(default=300.0, gt=0)

@@ -6,7 +6,7 @@ coordinator answers, the last figures stay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +25,7 @@ _REPORTED = {
     field.alias or name for name, field in SearchStatus.model_fields.items()
 } - _OPERATOR_FIELDS
 _MESSAGE_BYTES = 512
+_REASON_LETTERS = 32
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ def next_status(world: World, verdict: FederatedSearch | Refused) -> dict[str, A
         _dated(world.condition(condition.type), condition, world.now)
         for condition in _conditions(world, verdict, status["phase"])
     ]
+    for condition in status["conditions"]:
+        condition["observedGeneration"] = status["observedGeneration"]
+    status["display"] = {**status.get("display", {}), "reason": _reason(status["conditions"])}
     return status
 
 
@@ -69,8 +73,26 @@ def with_problem(status: Object, problem: Problem, now: datetime) -> dict[str, A
     """A status that says so and is otherwise the same: for when none can be made."""
     others = [c for c in status.get("conditions") or () if c["type"] != "Degraded"]
     before = next((c for c in status.get("conditions") or () if c["type"] == "Degraded"), None)
-    condition = _Condition("Degraded", True, problem.reason, problem.message)
-    return {**status, "conditions": [*others, _dated(before, condition, now)]}
+    condition = _dated(before, _Condition("Degraded", True, problem.reason, problem.message), now)
+    if "observedGeneration" in status:
+        condition["observedGeneration"] = status["observedGeneration"]
+    conditions = [*others, condition]
+    display = {**status.get("display", {}), "reason": _reason(conditions)}
+    return {**status, "conditions": conditions, "display": display}
+
+
+def _reason(conditions: Sequence[Object]) -> str:
+    """The most telling one: how it ended, what is in the way, or what it is at."""
+    telling = (
+        ("Failed", "True"),
+        ("Complete", "True"),
+        ("Accepted", "False"),
+        ("Degraded", "True"),
+    )
+    found = {(condition["type"], condition["status"]): condition for condition in conditions}
+    progressing = (item for item in conditions if item["type"] == "Progressing")
+    chosen = [*(found[key] for key in telling if key in found), *progressing]
+    return str(chosen[0]["reason"])[:_REASON_LETTERS]
 
 
 def terminal(status: Object) -> bool:

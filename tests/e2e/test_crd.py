@@ -20,7 +20,10 @@ ROOT = Path(__file__).parents[2]
 GROUP = "crd-test.fednas.dev"
 CRD = f"federatedsearches.{GROUP}"
 TABLE = sorted((ROOT / "tests/manifests_bad").glob("*.yaml"))
-VALID = sorted((ROOT / "examples").glob("*.yaml"))
+VALID = [
+    *sorted((ROOT / "examples").glob("*.yaml")),
+    *sorted((ROOT / "manifests/samples").glob("*.yaml")),
+]
 
 
 def kubectl(*args: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -103,6 +106,8 @@ CHANGES: list[tuple[str, str, Any]] = [
     ("add", "/spec/strategy/netAdapt/filterStep", 4),
     ("replace", "/spec/training/epochs", 2),
     ("add", "/spec/coordinator/resources/limits", {"cpu": "2"}),
+    ("add", "/spec/coordinator/template", {"nodeSelector": {"pool": "ml"}}),
+    ("add", "/spec/deviceClasses/1/template", {"image": "other"}),
     ("replace", "/spec/federation/quorum", 0.5),
     ("add", "/spec/tracking", {"uri": "http://mlflow:5000"}),
     ("replace", "/spec/deviceClasses/0/clients", 9),

@@ -30,6 +30,14 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- $image.repository }}:{{ $image.tag | default $top.Chart.AppVersion -}}
 {{- end -}}
 
+{{- define "fednas.masterKeySecret" -}}
+{{- .Values.masterKey.existingSecret | default (printf "%s-master-key" (include "fednas.fullname" .)) -}}
+{{- end -}}
+
+{{- define "fednas.minioSecret" -}}
+{{- .Values.minio.existingSecret | default (printf "%s-minio" (include "fednas.fullname" .)) -}}
+{{- end -}}
+
 {{- define "fednas.pullSecrets" -}}
 {{- with .Values.global.imagePullSecrets }}
 imagePullSecrets:
@@ -41,9 +49,9 @@ imagePullSecrets:
 
 {{- define "fednas.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+{{- with .Values.global.securityContext }}
+{{ toYaml . }}
+{{- end }}
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
@@ -53,6 +61,16 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* A mapping as JSON, with those keys of another that are not empty there: (list $mapping $other "key" ...) */}}
+{{- define "fednas.given" -}}
+{{- $mapping := index . 0 -}}
+{{- $other := index . 1 -}}
+{{- range $key := slice . 2 -}}
+{{- with index $other $key -}}{{- $_ := set $mapping $key . -}}{{- end -}}
+{{- end -}}
+{{- $mapping | toJson -}}
+{{- end -}}
+
 {{/* What fills a search that names no store; "null" if there is none. */}}
 {{- define "fednas.storage" -}}
 {{- $given := .Values.defaults.storage -}}
@@ -60,10 +78,11 @@ capabilities: {drop: [ALL]}
 {{- $secret := $given.secretName -}}
 {{- if and .Values.minio.enabled (not $endpoint) -}}
 {{- $endpoint = printf "http://%s-minio.%s.svc:9000" (include "fednas.fullname" .) .Release.Namespace -}}
-{{- $secret = $secret | default (printf "%s-minio" (include "fednas.fullname" .)) -}}
+{{- $secret = $secret | default (include "fednas.minioSecret" .) -}}
 {{- end -}}
 {{- if $endpoint -}}
-{{- dict "endpoint" $endpoint "bucket" $given.bucket "secretName" (required "defaults.storage.secretName is needed with defaults.storage.endpoint" $secret) | toJson -}}
+{{- $storage := dict "endpoint" $endpoint "bucket" $given.bucket "secretName" (required "defaults.storage.secretName is needed with defaults.storage.endpoint" $secret) -}}
+{{- include "fednas.given" (list $storage $given "region" "ca") -}}
 {{- else -}}
 null
 {{- end -}}
@@ -76,7 +95,7 @@ null
 {{- $uri = printf "http://%s-mlflow.%s.svc:5000" (include "fednas.fullname" .) .Release.Namespace -}}
 {{- end -}}
 {{- if $uri -}}
-{{- dict "uri" $uri "experiment" $given.experiment | toJson -}}
+{{- include "fednas.given" (list (dict "uri" $uri "experiment" $given.experiment) $given "secretName" "ca") -}}
 {{- else -}}
 null
 {{- end -}}
@@ -108,10 +127,13 @@ null
   },
   "defaults": {
     "storage": {{ include "fednas.storage" . }},
-    "tracking": {{ include "fednas.tracking" . }}
+    "tracking": {{ include "fednas.tracking" . }},
+    "template": {{ mergeOverwrite (dict "securityContext" (.Values.global.securityContext | default dict)) .Values.defaults.template | toJson }}
   },
   "storeEgress": {{ include "fednas.egress" (list . "minio" 9000 .Values.networkPolicy.store .Values.defaults.storage.endpoint) }},
   "trackingEgress": {{ include "fednas.egress" (list . "mlflow" 5000 .Values.networkPolicy.tracking .Values.defaults.tracking.uri) }},
+  "allowedEndpoints": {{ .Values.allowedEndpoints | toJson }},
+  "dnsEgress": {{ .Values.networkPolicy.dns | toJson }},
   "operator": {
     "namespace": {{ .Release.Namespace | quote }},
     "labels": {{ include "fednas.selector" (list . "operator") | fromYaml | toJson }}

@@ -39,3 +39,10 @@ def test_a_folder_that_is_not_there_is_no_change(tmp_path: Path) -> None:
     closed = threading.Event()
     closed.set()
     assert not await_change(tmp_path / "none", STARTED, closed)
+
+
+def test_a_session_s_token_that_is_renewed_is_seen(tmp_path: Path) -> None:
+    write(tmp_path, "first")
+    (tmp_path / "AWS_SESSION_TOKEN").write_text("new")
+    started = {**STARTED, "AWS_SESSION_TOKEN": "old"}
+    assert await_change(tmp_path, started, threading.Event())

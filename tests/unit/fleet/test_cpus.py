@@ -85,3 +85,18 @@ def test_memory_holds_fewer_workers_than_the_cpus_could_run(tmp_path: Path) -> N
     group(tmp_path, "0::/", {"sys/fs/cgroup/memory.max": str(768 << 20)})
     assert worker_count(180 << 20, tmp_path) == 1
     assert worker_count(1 << 40, tmp_path) == 1
+
+
+def test_an_unlimited_container_starts_no_more_workers_than_it_was_made_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group(tmp_path, "0::/", {"sys/fs/cgroup/cpu.max": "max 100000"})
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    assert worker_count(180 << 20, tmp_path) == 64
+    assert worker_count(180 << 20, tmp_path, most=1) == 1
+    assert worker_count(180 << 20, tmp_path, most=100) == 64
+
+
+def test_memory_holds_also_where_more_are_allowed(tmp_path: Path) -> None:
+    group(tmp_path, "0::/", {"sys/fs/cgroup/memory.max": str(768 << 20)})
+    assert worker_count(180 << 20, tmp_path, most=8) == 1

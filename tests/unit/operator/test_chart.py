@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -12,7 +15,8 @@ import pytest
 import yaml
 
 import fednas
-from fednas.spec import load_spec
+from fednas.spec import Authorities, PodIds, PodTemplate, Storage, Tracking, load_spec
+from fednas_operator import names
 from fednas_operator.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -72,6 +76,55 @@ def test_the_settings_are_what_the_operator_reads() -> None:
     assert settings.tracking_egress.ports == (5000,)
 
 
+def test_the_values_of_a_pod_template_are_checked_as_the_searches_own_are() -> None:
+    path = CHART / "values.schema.json"
+    committed = json.loads(path.read_text(encoding="utf-8"))
+    schema = PodTemplate.model_json_schema(ref_template="#/definitions/{model}")
+    definitions = schema.pop("$defs")
+    expected = committed | {"definitions": {**definitions, "PodTemplate": schema}}
+    if os.environ.get("FEDNAS_GOLDEN") == "write":
+        path.write_text(json.dumps(committed := expected, indent=1) + "\n", encoding="utf-8")
+    assert committed == expected, "FEDNAS_GOLDEN=write makes it anew"
+
+
+@needs_helm
+def test_a_pod_template_of_the_chart_reaches_the_operator() -> None:
+    settings = settings_of(
+        rendered(
+            "defaults.template.nodeSelector.pool=ml",
+            "defaults.template.tolerations[0].key=ml",
+            "defaults.template.tolerations[0].operator=Exists",
+        )
+    )
+    template = settings.defaults.template
+    assert template.node_selector == {"pool": "ml"}
+    assert template.tolerations is not None
+    assert template.tolerations[0].key == "ml"
+    ids = template.security_context
+    assert ids is not None
+    assert (ids.run_as_user, ids.run_as_group, ids.fs_group) == (65532, 65532, 65532)
+
+
+@needs_helm
+def test_user_and_group_ids_can_be_left_to_openshift() -> None:
+    ids = ("runAsUser", "runAsGroup", "fsGroup")
+    objects = rendered(*TRYING_OUT, *(f"global.securityContext.{name}=null" for name in ids))
+    pods = [item["spec"]["template"]["spec"] for item in objects if item["kind"] == "Deployment"]
+    assert len(pods) == 3
+    for pod in pods:
+        assert pod["securityContext"] == {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+    assert settings_of(objects).defaults.template.security_context == PodIds()
+
+
+@needs_helm
+def test_name_servers_that_listen_elsewhere_are_given_by_values() -> None:
+    assert settings_of(rendered()).dns_egress.ports == ()
+    assert settings_of(rendered("networkPolicy.dns.ports={53,5353}")).dns_egress.ports == (53, 5353)
+
+
 @needs_helm
 def test_the_policies_name_the_pods_that_the_chart_makes() -> None:
     objects = rendered(*TRYING_OUT)
@@ -100,6 +153,30 @@ def test_an_external_store_is_given_by_values() -> None:
 
 
 @needs_helm
+def test_the_servers_that_searches_may_name_are_given_by_values() -> None:
+    assert settings_of(rendered()).allowed_endpoints == ()
+    settings = settings_of(rendered("allowedEndpoints={https://*.example.org}"))
+    assert settings.allowed_endpoints == ("https://*.example.org",)
+
+
+@needs_helm
+def test_a_private_authority_and_logins_are_given_by_values() -> None:
+    defaults = settings_of(
+        rendered(
+            "defaults.storage.endpoint=https://s3.example.org",
+            "defaults.storage.secretName=bucket",
+            "defaults.storage.region=eu-central-1",
+            "defaults.storage.ca.configMap=corp",
+            "defaults.tracking.uri=https://mlflow.example.org",
+            "defaults.tracking.secretName=login",
+        )
+    ).defaults
+    assert Storage.model_validate(defaults.storage).ca == Authorities(config_map="corp")
+    assert Storage.model_validate(defaults.storage).region == "eu-central-1"
+    assert Tracking.model_validate(defaults.tracking).secret_name == "login"
+
+
+@needs_helm
 @pytest.mark.parametrize(
     "value",
     [
@@ -107,6 +184,10 @@ def test_an_external_store_is_given_by_values() -> None:
         "defaults.storage.endpoint=minio:9000",
         "defaults.storage.endpoint=https://s3.example.org",
         "minio.secretKey=short",
+        "allowedEndpoints={minio:9000}",
+        "defaults.template.hostNetwork=true",
+        "defaults.template.securityContext.runAsUser=0",
+        "defaults.template.labels.fednas\\.dev/uid=1.5 x",
     ],
 )
 def test_values_that_cannot_work_are_refused(value: str) -> None:
@@ -176,10 +257,77 @@ def test_the_committed_rbac_is_the_charts() -> None:
     )
 
 
-@pytest.mark.parametrize("sample", ["quickstart", "heterogeneous"])
+@pytest.mark.parametrize("sample", ["quickstart", "heterogeneous", "placed"])
 def test_the_samples_can_be_run(sample: str) -> None:
     search = load_spec(ROOT / f"manifests/samples/{sample}.yaml")
     assert search.metadata.name == sample
     assert search.spec.warnings() == []
     limits = {entry.resources.limits.memory for entry in search.spec.device_classes}
     assert len(limits) == 2
+
+
+@needs_helm
+def test_the_charts_servers_are_reached_by_the_pods_of_searches_and_reach_nobody() -> None:
+    roles = {"minio": ["coordinator", "client"], "mlflow": ["coordinator"]}
+    objects = rendered(
+        *TRYING_OUT, "operator.namespaces={a,b}", "mlflow.allowFrom[0].ipBlock.cidr=192.0.2.0/24"
+    )
+    for name, allowed in roles.items():
+        spec = one(objects, "NetworkPolicy", f"fednas-{name}")["spec"]
+        pods = one(objects, "Deployment", f"fednas-{name}")["spec"]["template"]
+        assert spec["podSelector"]["matchLabels"].items() <= pods["metadata"]["labels"].items()
+        assert spec["policyTypes"] == ["Ingress", "Egress"]
+        assert spec["egress"] == []
+        (rule,) = spec["ingress"]
+        ports = {entry["containerPort"] for entry in pods["spec"]["containers"][0]["ports"]}
+        assert {entry["port"] for entry in rule["ports"]} == ports
+        searches, *others = rule["from"]
+        (role,) = searches["podSelector"]["matchExpressions"]
+        assert (role["key"], role["values"]) == (names.ROLE, allowed)
+        (namespace,) = searches["namespaceSelector"]["matchExpressions"]
+        assert namespace["values"] == ["a", "b"]
+        assert others == ([{"ipBlock": {"cidr": "192.0.2.0/24"}}] if name == "mlflow" else [])
+
+
+@needs_helm
+def test_rendered_twice_with_secrets_of_ones_own_nothing_changes() -> None:
+    """As Argo CD does, which sees no Secret that is there already."""
+    values = ("masterKey.existingSecret=key", "minio.existingSecret=bucket", *TRYING_OUT)
+    first = rendered(*values)
+    rendered.cache_clear()
+    assert rendered(*values) == first
+    assert not [item for item in first if item["kind"] == "Secret"]
+    pod = one(first, "Deployment", "fednas-operator")["spec"]["template"]["spec"]
+    assert {"name": "key", "secret": {"secretName": "key"}} in pod["volumes"]
+    settings = settings_of(first)
+    assert settings.defaults.storage is not None
+    assert settings.defaults.storage["secretName"] == "bucket"
+    container = one(first, "Deployment", "fednas-minio")["spec"]["template"]["spec"]["containers"][
+        0
+    ]
+    keys = [
+        entry["valueFrom"]["secretKeyRef"] for entry in container["env"] if "valueFrom" in entry
+    ]
+    assert {entry["name"] for entry in keys} == {"bucket"}
+
+
+def values_in_the_docs() -> list[str]:
+    """Blocks of docs/operate.md that are values of the chart."""
+    text = (ROOT / "docs/operate.md").read_text(encoding="utf-8")
+    known = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    return [block for block in blocks if yaml.safe_load(block).keys() <= known.keys()]
+
+
+@needs_helm
+def test_the_values_in_the_docs_are_taken(tmp_path: Path) -> None:
+    found = values_in_the_docs()
+    assert len(found) >= 3
+    for number, text in enumerate(found):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text, encoding="utf-8")
+        linted = helm("lint", "--strict", str(CHART), "--values", str(file))
+        assert linted.returncode == 0, text + linted.stdout
+        made = helm("template", "fednas", str(CHART), "-n", "fednas", "--values", str(file))
+        assert made.returncode == 0, text + made.stderr
+        settings_of([item for item in yaml.safe_load_all(made.stdout) if item])

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from fednas.spec import PodIds, PodTemplate
 from fednas_operator import manifests, names
 from fednas_operator.accept import accept
-from fednas_operator.resources import client_resources, coordinator_resources
-from fednas_operator.settings import Settings
+from fednas_operator.resources import client_resources, coordinator_resources, max_workers
+from fednas_operator.settings import Defaults, Egress, Settings
 from tests.unit.operator.simulation import GOLDEN, UID
 
 
@@ -121,7 +122,7 @@ def test_the_coordinator_is_told_when_the_secret_of_the_store_changes(
     (volume,) = (v for v in pod["volumes"] if mounts[v["name"]] == folder)
     assert volume["secret"] == {"secretName": "fednas-minio", "optional": True}
     keys = [e["name"] for e in container["env"] if "valueFrom" in e]
-    assert keys == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+    assert keys == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
 
 
 def test_the_frozen_spec_holds_the_defaults_of_the_chart_and_of_the_schema(
@@ -134,7 +135,7 @@ def test_the_frozen_spec_holds_the_defaults_of_the_chart_and_of_the_schema(
     assert frozen["spec"]["strategy"]["netAdapt"]["maxIterations"] == 100
 
 
-def test_a_server_that_the_search_names_itself_is_allowed_by_its_port_alone(
+def test_a_server_that_the_search_names_itself_is_allowed_by_its_port_but_not_link_local(
     resource: dict[str, Any], settings: Settings
 ) -> None:
     resource["spec"]["storage"] = {
@@ -148,13 +149,177 @@ def test_a_server_that_the_search_names_itself_is_allowed_by_its_port_alone(
         if item["kind"] == "NetworkPolicy"
         and item["metadata"]["name"].startswith("two-classes-clients")
     )
-    assert {"ports": [{"protocol": "TCP", "port": 443}]} in clients["spec"]["egress"]
+    ports = [{"protocol": "TCP", "port": 443}]
+    (rule,) = (one for one in clients["spec"]["egress"] if one["ports"] == ports)
+    pods, v4, v6 = rule["to"]
+    assert pods == {"namespaceSelector": {}}
+    assert v4["ipBlock"] == {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}
+    assert "fe80::/10" in v6["ipBlock"]["except"]
+
+
+TEMPLATE: dict[str, Any] = {
+    "labels": {"team": "vision"},
+    "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+    "image": "registry.example/own:1.0",
+    "imagePullSecrets": [{"name": "own"}],
+    "nodeSelector": {"pool": "edge"},
+    "tolerations": [{"key": "edge", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {
+        "podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "labelSelector": {"matchLabels": {"app": "noisy"}},
+                    "topologyKey": "kubernetes.io/hostname",
+                }
+            ]
+        }
+    },
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    ],
+    "priorityClassName": "low",
+    "securityContext": {"runAsUser": 1001},
+}
+
+
+def pods_of(resource: dict[str, Any], settings: Settings) -> dict[str, dict[str, Any]]:
+    """Class, or coordinator, to the template of its pods."""
+    return {
+        item["metadata"]["labels"].get(names.CLASS, "coordinator"): item["spec"]["template"]
+        for item in everything(resource, settings)
+        if item["kind"] == "Deployment"
+    }
+
+
+def test_a_pod_template_is_in_the_pods_of_its_class_alone(
+    resource: dict[str, Any], settings: Settings
+) -> None:
+    before = pods_of(resource, settings)
+    resource["spec"]["deviceClasses"][0]["template"] = TEMPLATE
+    after = pods_of(resource, settings)
+    assert {name for name in after if after[name] != before[name]} == {"phone"}
+    pod, labels = after["phone"]["spec"], after["phone"]["metadata"]["labels"]
+    for field in ("nodeSelector", "affinity", "priorityClassName", "imagePullSecrets"):
+        assert pod[field] == TEMPLATE[field]
+    assert pod["containers"][0]["image"] == "registry.example/own:1.0"
+    assert TEMPLATE["tolerations"][0] in pod["tolerations"]
+    assert after["phone"]["metadata"]["annotations"] == TEMPLATE["annotations"]
+    assert labels == before["phone"]["metadata"]["labels"] | {"team": "vision"}
+    (spread,) = pod["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"].items() <= labels.items()
+    assert names.CLASS in spread["labelSelector"]["matchLabels"]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 1001,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def test_a_pod_leaves_a_lost_node_when_its_search_says_and_else_after_half_a_minute(
+    resource: dict[str, Any], settings: Settings
+) -> None:
+    patient = {
+        "key": "node.kubernetes.io/unreachable",
+        "operator": "Exists",
+        "effect": "NoExecute",
+        "tolerationSeconds": 900,
+    }
+    resource["spec"]["coordinator"] = {"template": {"tolerations": [patient]}}
+    found = pods_of(resource, settings)["coordinator"]["spec"]["tolerations"]
+    assert {one["key"]: one["tolerationSeconds"] for one in found} == {
+        "node.kubernetes.io/unreachable": 900,
+        "node.kubernetes.io/not-ready": 30,
+    }
+
+
+def test_the_charts_template_fills_what_a_searchs_leaves_out_and_is_frozen(
+    resource: dict[str, Any], settings: Settings
+) -> None:
+    chart = PodTemplate(
+        node_selector={"pool": "ml"},
+        labels={"cost": "7"},
+        security_context=PodIds(),
+    )
+    settings = settings.model_copy(update={"defaults": Defaults(template=chart)})
+    resource["spec"] |= {
+        "storage": {"endpoint": "http://minio:9000", "bucket": "fednas", "secretName": "minio"}
+    }
+    resource["spec"]["deviceClasses"][0]["template"] = {"nodeSelector": {"pool": "edge"}}
+    (config_map, *_) = everything(resource, settings)
+    frozen = json.loads(config_map["data"][names.SPEC_FILE])["spec"]
+    phone, hub = (device_class["template"] for device_class in frozen["deviceClasses"])
+    assert (phone["nodeSelector"], hub["nodeSelector"]) == ({"pool": "edge"}, {"pool": "ml"})
+    assert frozen["coordinator"]["template"] == hub
+    for pod in pods_of(resource, settings).values():
+        assert pod["metadata"]["labels"]["cost"] == "7"
+        assert "runAsUser" not in pod["spec"]["securityContext"]
+
+
+def test_a_store_and_a_tracking_server_of_ones_own_are_known_to_those_who_ask_them(
+    resource: dict[str, Any], settings: Settings
+) -> None:
+    resource["spec"]["storage"] = {
+        "endpoint": "https://s3.example.org",
+        "bucket": "other",
+        "secretName": "keys",
+        "region": "eu-central-1",
+        "ca": {"configMap": "corp"},
+    }
+    resource["spec"]["tracking"] = {
+        "uri": "https://mlflow.example.org",
+        "secretName": "login",
+        "ca": {"secret": "mlflow-ca"},
+    }
+    pods = {name: one["spec"] for name, one in pods_of(resource, settings).items()}
+    containers = {name: pod["containers"][0] for name, pod in pods.items()}
+    for name, container in containers.items():
+        values = {entry["name"]: entry.get("value") for entry in container["env"]}
+        path = values["SSL_CERT_FILE"]
+        (mount,) = (one for one in container["volumeMounts"] if one["name"] == "store-ca")
+        (volume,) = (one for one in pods[name]["volumes"] if one["name"] == "store-ca")
+        assert path == f"{mount['mountPath']}/ca.crt"
+        assert mount["readOnly"]
+        assert volume["configMap"]["name"] == "corp"
+    coordinator = containers.pop("coordinator")
+    values = {entry["name"]: entry for entry in coordinator["env"]}
+    assert values["REQUESTS_CA_BUNDLE"]["value"] == "/etc/fednas-tracking-ca/ca.crt"
+    assert coordinator["envFrom"] == [{"secretRef": {"name": "login"}}]
+    token = values["AWS_SESSION_TOKEN"]["valueFrom"]["secretKeyRef"]
+    assert token == {"name": "keys", "key": "AWS_SESSION_TOKEN", "optional": True}
+    for client in containers.values():
+        assert "envFrom" not in client
+        assert not {"REQUESTS_CA_BUNDLE", "AWS_SESSION_TOKEN"} & {e["name"] for e in client["env"]}
+
+
+def test_pods_reach_the_name_servers_where_the_administrator_says_that_they_are(
+    resource: dict[str, Any], settings: Settings
+) -> None:
+    openshift = Egress(ports=(53, 5353), peers=({"ipBlock": {"cidr": "10.0.0.10/32"}},))
+    settings = settings.model_copy(update={"dns_egress": openshift})
+    rule = {
+        "ports": [
+            {"protocol": protocol, "port": port}
+            for port in (53, 5353)
+            for protocol in ("UDP", "TCP")
+        ],
+        "to": [{"ipBlock": {"cidr": "10.0.0.10/32"}}],
+    }
+    policies = {
+        item["metadata"]["name"].split("-")[2]: item["spec"]["egress"]
+        for item in everything(resource, settings)
+        if item["kind"] == "NetworkPolicy"
+    }
+    assert {name: rule in egress for name, egress in policies.items()} == {
+        "deny": False,
+        "coordinator": True,
+        "clients": True,
+    }
 
 
 @pytest.mark.parametrize(
     ("given", "requests", "limits"),
     [
-        (None, {"cpu": "100m", "memory": "256Mi"}, None),
+        (None, {"cpu": "100m", "memory": "512Mi"}, None),
         (
             {"limits": {"cpu": "500m", "memory": "768Mi"}},
             {"cpu": "50m", "memory": "768Mi"},
@@ -167,7 +332,7 @@ def test_a_server_that_the_search_names_itself_is_allowed_by_its_port_alone(
         ),
         (
             {"limits": {"cpu": "15m"}},
-            {"cpu": "2m", "memory": "256Mi"},
+            {"cpu": "2m", "memory": "512Mi"},
             {"cpu": "15m"},
         ),
     ],
@@ -187,6 +352,40 @@ def test_the_coordinators_requests_stay_below_its_limits() -> None:
         "requests": {"cpu": "250m", "memory": "512Mi"},
         "limits": {"memory": "1Gi"},
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "workers"),
+    [
+        (None, 1),
+        ({"requests": {"cpu": "3500m"}}, 4),
+        ({"limits": {"cpu": "500m"}}, 1),
+        ({"limits": {"cpu": "4"}, "requests": {"cpu": "1"}}, 4),
+        ({"limits": {"memory": "64Gi"}}, 1),
+    ],
+)
+def test_a_class_without_a_limit_of_cpu_has_the_workers_that_it_asks_for(
+    given: dict[str, Any] | None, workers: int
+) -> None:
+    assert max_workers(client_resources(given)) == workers
+
+
+def test_the_pods_of_the_smallest_file_are_bounded_in_workers_and_in_what_they_keep(
+    resource: dict[str, Any], settings: Settings
+) -> None:
+    for device_class in resource["spec"]["deviceClasses"]:
+        del device_class["resources"]
+    pods = [
+        item["spec"]["template"]["spec"]
+        for item in everything(resource, settings)
+        if item["kind"] == "Deployment"
+    ]
+    assert len(pods) == 3
+    for pod in pods:
+        (container,) = pod["containers"]
+        assert container["args"][-2:] == ["--max-workers", "1"]
+        scratch = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
+        assert scratch == [{"sizeLimit": "2Gi"}, {"sizeLimit": "1Gi"}]
 
 
 def test_names_differ_for_a_search_made_anew_under_the_same_name() -> None:

@@ -77,6 +77,27 @@ def test_a_pod_that_no_node_takes(simulation: Simulation, pod: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("mounted", "started", "reason"),
+    [
+        ("False", "2026-11-25T11:59:00Z", "VolumeMissing"),
+        ("False", "2026-11-25T11:59:50Z", None),  # a volume may take a while
+        ("True", "2026-11-25T11:00:00Z", None),  # an image that is pulled takes longer
+    ],
+)
+def test_a_pod_whose_volumes_do_not_come_is_told(
+    simulation: Simulation, pod: Any, mounted: str, started: str, reason: str | None
+) -> None:
+    waiting = pod(None, state={"waiting": {"reason": "ContainerCreating"}})
+    waiting["status"] |= {
+        "startTime": started,
+        "conditions": [{"type": "PodReadyToStartContainers", "status": mounted}],
+    }
+    simulation.change(pods=(waiting,))
+    problem = degraded(simulation.world)
+    assert (problem and problem.reason) == reason
+
+
+@pytest.mark.parametrize(
     ("message", "reason"),
     [("exceeded quota: small, requested: pods=1", "QuotaExceeded"), ("violates", "PodsRefused")],
 )

@@ -76,9 +76,8 @@ def test_a_resource_cannot_leave_its_end(simulation: Simulation) -> None:
     settle(simulation)
     assert simulation.world.status["phase"] == "Complete"
     assert simulation.condition("Suspended") == ("False", "Running")
-    assert simulation.world.condition("Complete") == next(
-        item for item in before["conditions"] if item["type"] == "Complete"
-    )
+    (ended,) = (item for item in before["conditions"] if item["type"] == "Complete")
+    assert simulation.world.condition("Complete") == ended | {"observedGeneration": 2}
 
 
 def test_figures_stand_once_the_search_is_over(simulation: Simulation) -> None:
@@ -88,3 +87,34 @@ def test_figures_stand_once_the_search_is_over(simulation: Simulation) -> None:
     settle(simulation)
     assert simulation.world.status["rounds"] == 31
     assert simulation.world.status["trackingRunID"] == "abc"
+
+
+def test_every_condition_tells_of_which_generation_it_speaks(simulation: Simulation) -> None:
+    started(simulation, RUNNING)
+    simulation.spec(suspend=True)
+    settle(simulation)
+    generation = simulation.world.search["metadata"]["generation"]
+    assert generation == 2
+    conditions = simulation.world.status["conditions"]
+    assert {condition["observedGeneration"] for condition in conditions} == {generation}
+
+
+def test_the_reason_in_the_list_is_that_of_the_most_telling_condition(
+    simulation: Simulation,
+) -> None:
+    def shown() -> str:
+        settle(simulation)
+        return str(simulation.world.status["display"]["reason"])
+
+    assert shown() == "Starting"
+    started(simulation, RUNNING)
+    assert shown() == "Searching"
+    simulation.change(problem=Problem("QuotaExceeded", "raise it"))
+    assert shown() == "QuotaExceeded"
+    simulation.change(problem=None, report=OVER)
+    assert shown() == "Completed"
+
+
+def test_the_reason_of_a_search_that_cannot_be_run_is_in_the_list(simulation: Simulation) -> None:
+    status = next_status(simulation.world, Refused("InvalidSpec", "mend it"))
+    assert status["display"] == {"reason": "InvalidSpec"}
