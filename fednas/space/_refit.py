@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,9 @@ MAX_FEATURES = 2048
 
 NUMBERS = 1 << 19
 """Of the matrix of what a layer reads: of more places an even selection is looked at."""
+
+BATCH = 128
+"""Images that go through the whole network at a time; of more the maps leave the cache."""
 
 Indices = npt.NDArray[np.intp]
 
@@ -69,12 +73,8 @@ def refit(
     images : Tensor [n, C, H, W]
         As the networks take them.
     """
-    layers = {
-        name: layer
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.Linear)
-    }
-    targets = _outputs(reference, layers, kept, images)
+    layers = {name: layer for name, layer in module.named_modules() if _is_fitted(layer)}
+    targets = _targets(reference, layers, kept, images)
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     module.eval()
@@ -100,65 +100,114 @@ def refit(
             norm.eval()
 
 
-def _outputs(
+def _is_fitted(layer: nn.Module) -> bool:
+    """Grouped convolutions mix nothing that could make up for a cut, and stay."""
+    if isinstance(layer, nn.Conv2d):
+        return layer.groups == 1 and layer.weight[0].numel() <= MAX_FEATURES
+    return isinstance(layer, nn.Linear) and layer.in_features <= MAX_FEATURES
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What a layer should give at some places: image, row, column [k] -> wanted [k, outputs]."""
+
+    places: tuple[Tensor, Tensor, Tensor]
+    wanted: Tensor
+
+
+def _targets(
     reference: nn.Module, layers: Mapping[str, Any], kept: Mapping[str, Indices], images: Tensor
-) -> dict[str, Tensor]:
-    """What the layers of the whole network give at the outputs that are left."""
-    found: dict[str, Tensor] = {}
+) -> dict[str, _Target]:
+    """What the layers of the whole network give at the outputs that are left.
+
+    In batches that stay in the cache, and only at the places that are looked at: all maps of all
+    layers would take more memory than training does.
+    """
+    found: dict[str, list[Tensor]] = {name: [] for name in layers}
+    places: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    begin = 0
 
     def read(layer: nn.Module, inputs: object, output: Tensor, name: str) -> None:
+        if len(found[name]) * BATCH > begin:
+            return  # used twice by the network: the first use counts
+        maps = _maps(layer, output)
+        if name not in places:
+            features = layers[name].weight[0].numel()
+            places[name] = _places(len(images), maps.shape[1], maps.shape[2], features)
+        image, row, column = places[name]
+        here = (image >= begin) & (image < begin + BATCH)
+        wanted = maps[image[here] - begin, row[here], column[here]]
         chosen = kept.get(name)
-        found[name] = output if chosen is None else output[:, torch.from_numpy(chosen)]
+        found[name].append(wanted if chosen is None else wanted[:, torch.from_numpy(chosen)])
 
     hooks = [
         reference.get_submodule(name).register_forward_hook(partial(read, name=name))
         for name in layers
     ]
+    reference.eval()
     try:
-        reference.eval()(images)
+        for begin in range(0, len(images), BATCH):
+            reference(images[begin : begin + BATCH])
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return {name: _Target(places[name], torch.cat(parts)) for name, parts in found.items() if parts}
 
 
-def _fit(layer: nn.Conv2d | nn.Linear, inputs: Tensor, target: Tensor) -> None:
+def _fit(layer: nn.Conv2d | nn.Linear, inputs: Tensor, target: _Target) -> None:
     """Ridge regression of what a layer should give on what it reads.
 
     Both are centred: means are taken up by the bias, or by the normalisation that follows where
-    there is none. Grouped convolutions mix nothing that could make up for a cut, and stay.
+    there is none.
     """
     features = layer.weight[0].numel()
-    if features > MAX_FEATURES or (isinstance(layer, nn.Conv2d) and layer.groups > 1):
-        return
-    read = inputs if isinstance(layer, nn.Linear) else _patches(layer, inputs)
-    wanted = target if isinstance(layer, nn.Linear) else _places(target)
-    step = math.ceil(len(read) * features / max(NUMBERS, 4 * features**2))
-    read, wanted = read[::step].double(), wanted[::step].double()
-    means_read, means_wanted = read.mean(0), wanted.mean(0)
-    read, wanted = read - means_read, wanted - means_wanted
-    before = layer.weight.reshape(-1, features).double()
-    moments = read.T @ read
+    read = _windows(layer, inputs)[target.places].reshape(-1, features)
+    means_read, means_wanted = read.mean(0), target.wanted.mean(0)
+    read, wanted = read - means_read, target.wanted - means_wanted
+    before = layer.weight.reshape(-1, features)
+    moments = (read.T @ read).double()
+    missing = ((wanted - read @ before.T).T @ read).double()
     ridge = RIDGE * moments.diagonal().mean() + torch.finfo(torch.float32).tiny
     system = moments + ridge * torch.eye(features, dtype=torch.float64)
-    missing = (wanted - read @ before.T).T @ read
-    after = before + torch.linalg.solve(system, missing, left=False)
+    after = before.double() + torch.linalg.solve(system, missing, left=False)
     layer.weight.copy_(after.reshape(layer.weight.shape))
     if layer.bias is not None:
-        layer.bias.copy_(means_wanted - after @ means_read)
+        layer.bias.copy_(means_wanted - after @ means_read.double())
 
 
-def _places(maps: Tensor) -> Tensor:
-    """[n, C, H, W] -> [n H W, C]."""
-    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+def _places(images: int, height: int, width: int, features: int) -> tuple[Tensor, Tensor, Tensor]:
+    """An even selection of all places of maps, no more than a least-squares fit needs."""
+    places = images * height * width
+    step = math.ceil(places * features / max(NUMBERS, 4 * features**2))
+    chosen = torch.arange(0, places, step)
+    return chosen // (height * width), chosen // width % height, chosen % width
 
 
-def _patches(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
-    """What a convolution reads at each place: [places, f], in the order of its weight's columns."""
+def _maps(layer: nn.Module, output: Tensor) -> Tensor:
+    """[n, C, H, W], or [n, ..., C] of a linear layer -> [n, H, W, C]."""
+    if isinstance(layer, nn.Linear):
+        return output.reshape(len(output), -1, 1, output.shape[-1])
+    return output.permute(0, 2, 3, 1)
+
+
+def _windows(layer: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
+    """What a layer reads at each place: [n, H, W, ...], a view, in the order of its weights."""
+    if isinstance(layer, nn.Linear):
+        return _maps(layer, inputs)
     assert not isinstance(layer.padding, str), layer
-    if layer.kernel_size == (1, 1) and layer.padding == (0, 0):
-        return _places(inputs[:, :, :: layer.stride[0], :: layer.stride[1]])
-    columns = functional.unfold(
-        inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride
+    (high, wide), (rows, columns) = layer.padding, layer.kernel_size
+    padded = functional.pad(inputs, (wide, wide, high, high)) if high or wide else inputs
+    image, channel, down, right = padded.stride()
+    reach = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+    height, width = (
+        (size - far) // stride + 1
+        for size, far, stride in zip(padded.shape[2:], reach, layer.stride, strict=True)
     )
-    return columns.transpose(1, 2).reshape(-1, columns.shape[1])
+    return padded.as_strided(
+        (len(padded), height, width, padded.shape[1], rows, columns),
+        (
+            *(image, down * layer.stride[0], right * layer.stride[1]),
+            *(channel, down * layer.dilation[0], right * layer.dilation[1]),
+        ),
+        padded.storage_offset(),
+    )

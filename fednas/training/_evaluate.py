@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fednas.data import Rows, split_rows
 from fednas.spec import Normalize
 from fednas.training._batch import Shape, normalise
+from fednas.training._fold import folded
 
 __all__ = ["Evaluated", "evaluate", "judge", "recalibrate"]
 
@@ -41,7 +42,7 @@ def evaluate(
     # Before inference mode begins: weights that are laid out anew in it can never be trained.
     module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     correct, loss_sum = 0, 0.0
-    with torch.inference_mode():
+    with torch.inference_mode(), folded(module):
         for images, labels in _batches(rows, shape, batch_size, normalize):
             logits = module(images)
             correct += int((logits.argmax(1) == labels).sum())
@@ -63,7 +64,7 @@ def judge(
     """
     module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     losses, right = np.empty(len(rows)), np.empty(len(rows), np.bool_)
-    with torch.inference_mode():
+    with torch.inference_mode(), folded(module):
         for number, (images, labels) in enumerate(_batches(rows, shape, batch_size, normalize)):
             part = slice(number * batch_size, number * batch_size + len(labels))
             logits = module(images)

@@ -165,11 +165,10 @@ def test_a_layer_before_every_cut_keeps_its_weights(traced: Traced) -> None:
 def test_a_linear_fit_is_the_ridge_regression_by_hand() -> None:
     generator = torch.Generator().manual_seed(1)
     read = torch.randn(50, 4, generator=generator, dtype=torch.float64)
-    wanted = read @ torch.randn(4, 3, generator=generator, dtype=torch.float64) + 7
-    layer = nn.Linear(4, 3)
+    layer, other = nn.Linear(4, 3), nn.Linear(4, 3)
+    wanted = (read @ other.weight.double().T + other.bias.double()).detach()
     before = layer.weight.detach().double().clone()
-    with torch.no_grad():
-        module_of_refit._fit(layer, read.float(), wanted.float())
+    refit(layer, other, {}, read.float())
     centred, target = read - read.mean(0), wanted - wanted.mean(0)
     moments = centred.T @ centred
     ridge = module_of_refit.RIDGE * moments.trace() / 4
@@ -190,6 +189,7 @@ def test_a_linear_fit_is_the_ridge_regression_by_hand() -> None:
         nn.Conv2d(4, 6, 1, bias=False),
         nn.Conv2d(4, 6, 1, stride=2, bias=False),
         nn.Conv2d(4, 6, (1, 3), padding=(0, 1), bias=True),
+        nn.Conv2d(4, 6, 3, dilation=2, padding=2, bias=False),
         nn.Linear(4, 6),
     ],
     ids=str,
@@ -200,15 +200,49 @@ def test_where_a_layer_can_give_what_is_wanted_it_comes_nearly_to_it(
     """The order of a weight's columns, strides and paddings: one mistake, and nothing fits."""
     monkeypatch.setattr(module_of_refit, "RIDGE", 1e-9)
     generator = torch.Generator().manual_seed(2)
-    shape = (64, 4) if isinstance(layer, nn.Linear) else (8, 4, 9, 9)
-    read = torch.randn(shape, generator=generator) + 1
-    other = deepcopy(layer)
-    with torch.no_grad():
-        other.weight.copy_(torch.randn(other.weight.shape, generator=generator))
-        wanted = other(read)
-        module_of_refit._fit(layer, read, wanted)
+    n = module_of_refit.BATCH + 30
+    for shape in [(n, 4), (n, 5, 4)] if isinstance(layer, nn.Linear) else [(n, 4, 9, 9)]:
+        read = torch.randn(shape, generator=generator) + 1
+        other = deepcopy(layer)
+        with torch.no_grad():
+            other.weight.copy_(torch.randn(other.weight.shape, generator=generator))
+        refit(layer, other, {}, read)
         torch.testing.assert_close(layer.weight, other.weight, rtol=1e-3, atol=1e-3)
-        torch.testing.assert_close(layer(read), wanted, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(layer(read), other(read), rtol=1e-3, atol=1e-3)
+
+
+class Twice(nn.Module):
+    """One layer, used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layer(self.layer(images).relu())
+
+
+def test_a_layer_that_is_used_twice_is_fitted_to_its_first_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module_of_refit, "RIDGE", 1e-9)
+    network, other = Twice(), Twice()
+    refit(network, other, {}, torch.randn(200, 4, generator=torch.Generator().manual_seed(4)))
+    torch.testing.assert_close(network.layer.weight, other.layer.weight, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("images", [3, 128, 300])
+def test_places_are_looked_at_evenly_and_each_once(
+    images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module_of_refit, "NUMBERS", 4000)
+    image, row, column = module_of_refit._places(images, 5, 7, features=9)
+    flat = (image * 5 + row) * 7 + column
+    assert len(set(flat.tolist())) == len(flat) <= 4000 / 9
+    assert len(set(flat.diff().tolist())) == 1
+    assert int(row.max()) == 4
+    assert int(column.max()) == 6
+    assert images - int(image.max()) <= 1 + images / 50
 
 
 def test_a_layer_that_reads_too_much_stays_as_it_is_cut(
@@ -246,9 +280,9 @@ def test_statistics_of_normalisation_are_those_of_the_images_and_momenta_are_giv
 
 
 def test_a_layer_that_reads_nothing_but_zeros_is_left_finite() -> None:
-    layer = nn.Linear(4, 3)
-    with torch.no_grad():
-        module_of_refit._fit(layer, torch.zeros(20, 4), torch.ones(20, 3))
+    layer, other = nn.Linear(4, 3), nn.Linear(4, 3)
+    nn.init.ones_(other.bias)
+    refit(layer, other, {}, torch.zeros(20, 4))
     assert torch.isfinite(layer.weight).all()
     torch.testing.assert_close(layer.bias, torch.ones(3))
 
