@@ -56,7 +56,12 @@ def train_finally(
             break
         at = RoundId(iteration, FINAL, "", number)
         trained = yield from ask(
-            Train(at, entrants, TRAIN, partial(TrainParams.by, training, data))
+            Train(
+                at,
+                entrants,
+                TRAIN,
+                partial(TrainParams.by, training, data, rate=_rate(training, number)),
+            )
         )
         for rung, name in names.items():
             if name in trained:
@@ -67,3 +72,8 @@ def train_finally(
     for rung, (number, outcome) in best.items():
         at = RoundId(iteration, FINAL, names[rung], training.rounds)
         yield from ask(Tune(at, rung, number, outcome))
+
+
+def _rate(training: FinalTraining, number: int) -> float:
+    """Share of the step size in a round: linear falls to 0 after the last."""
+    return 1 - (number - 1) / training.rounds if training.schedule == "linear" else 1.0

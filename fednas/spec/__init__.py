@@ -92,6 +92,8 @@ from fednas.spec._strategy import (
     Uniform,
 )
 from fednas.spec._training import (
+    FinalOptimizer,
+    FinalSgd,
     FinalTraining,
     InitialOptimizer,
     InitialSgd,
@@ -132,6 +134,8 @@ __all__ = [
     "Evaluation",
     "FederatedSearch",
     "Federation",
+    "FinalOptimizer",
+    "FinalSgd",
     "FinalTraining",
     "GrowingRounds",
     "Iid",

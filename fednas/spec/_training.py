@@ -9,6 +9,8 @@ from pydantic import Field
 from fednas.spec._base import Int, Model, Number, OneOf
 
 __all__ = [
+    "FinalOptimizer",
+    "FinalSgd",
     "FinalTraining",
     "InitialOptimizer",
     "InitialSgd",
@@ -22,7 +24,7 @@ __all__ = [
 class Sgd(Model):
     """Stochastic gradient descent with momentum."""
 
-    learning_rate: Number = Field(0.01, gt=0, le=10, description="Step size, constant.")
+    learning_rate: Number = Field(0.01, gt=0, le=10, description="Step size.")
     momentum: Number = Field(
         0.9, ge=0, lt=1, description="Share of the last step that goes into the next; 0 for none."
     )
@@ -38,7 +40,19 @@ class Optimizer(OneOf):
 class InitialSgd(Sgd):
     """Stochastic gradient descent from random weights."""
 
-    learning_rate: Number = Field(0.05, gt=0, le=10, description="Step size, constant.")
+    learning_rate: Number = Field(0.05, gt=0, le=10, description="Step size.")
+
+
+class FinalSgd(Sgd):
+    """Stochastic gradient descent of networks that were trained before."""
+
+    learning_rate: Number = Field(0.02, gt=0, le=10, description="Step size in the first round.")
+
+
+class FinalOptimizer(Optimizer):
+    """How weights follow gradients, from trained weights."""
+
+    sgd: FinalSgd | None = Field(None, description="Stochastic gradient descent with momentum.")
 
 
 class InitialOptimizer(OneOf):
@@ -104,4 +118,12 @@ class FinalTraining(Training):
         ge=1,
         le=10000,
         description="Clients drawn for each round; at most the number of all clients.",
+    )
+    schedule: Literal["linear", "constant"] = Field(
+        "linear",
+        description="The step size over the rounds: falling in a line to 0 after the last, or "
+        "the same in all.",
+    )
+    optimizer: FinalOptimizer = Field(
+        FinalOptimizer(sgd=FinalSgd()), description="How weights follow gradients. Exactly one."
     )

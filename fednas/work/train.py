@@ -28,16 +28,25 @@ class Train(Params):
 
     @classmethod
     def by(
-        cls, training: Training | InitialTraining, data: Data, architecture: Architecture
+        cls,
+        training: Training | InitialTraining,
+        data: Data,
+        architecture: Architecture,
+        *,
+        rate: float = 1.0,
     ) -> Self:
-        """As a spec says."""
+        """As a spec says, with this share of its step size."""
         sgd = training.optimizer.sgd
         assert sgd is not None, "the only member of this union"
         return cls(
             architecture=architecture,
             epochs=training.epochs,
             batch_size=training.batch_size,
-            sgd=Sgd.model_validate(sgd.model_dump()),
+            sgd=Sgd(
+                learning_rate=rate * sgd.learning_rate,
+                momentum=sgd.momentum,
+                weight_decay=sgd.weight_decay,
+            ),
             augment=data.augment or (),
         )
 

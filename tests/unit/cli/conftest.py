@@ -25,6 +25,12 @@ class Said:
 Command = Callable[..., Said]
 
 
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the test's own: a search writes into the current one."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def fednas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs a command line; no traceback may ever be shown."""

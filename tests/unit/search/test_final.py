@@ -27,11 +27,12 @@ CLIENTS = [f"client-{index}" for index in range(9)]
 
 
 def play(
-    table: Mapping[tuple[int, int], Row], rungs: tuple[int, ...] = (1, 3), rounds: int = 3
+    table: Mapping[tuple[int, int], Row],
+    rungs: tuple[int, ...] = (1, 3),
+    training: FinalTraining = FinalTraining(rounds=3, clients_per_round=4),  # noqa: B008 - frozen
 ) -> tuple[list[Train], dict[int, Tune]]:
     """Rung and round -> right answers of 100 (default 50); the search left 90 of 100."""
     left = {rung: scored(network(), f"rung {rung}", 90) for rung in rungs}
-    training = FinalTraining(rounds=rounds, clients_per_round=4)
     going = train_finally(left, training, search().spec.data, CLIENTS, seed=5, iteration=4)
     trains, tunes = [], {}
     answer: Any = None
@@ -66,6 +67,18 @@ def test_every_rung_trains_every_round_and_goes_on_from_its_last() -> None:
         "0004/final/rung-01/03",
         "0004/final/rung-03/03",
     ]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps"), [("linear", [0.04, 0.03, 0.02, 0.01]), ("constant", [0.04] * 4)]
+)
+def test_the_step_size_falls_in_a_line_or_stays(schedule: Any, steps: list[float]) -> None:
+    optimizer = {"sgd": {"learningRate": 0.04, "momentum": 0.5}}
+    given = {"rounds": 4, "schedule": schedule, "optimizer": optimizer}
+    trains, _ = play({}, training=FinalTraining.model_validate(given))
+    found = [step.params(network()).sgd for step in trains]
+    assert [sgd.learning_rate for sgd in found] == pytest.approx(steps)
+    assert {sgd.momentum for sgd in found} == {0.5}
 
 
 def test_all_rungs_of_a_round_train_on_the_same_clients_and_others_in_the_next() -> None:

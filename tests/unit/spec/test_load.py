@@ -304,6 +304,8 @@ def test_a_wrong_field_of_a_strategy_is_named_with_what_would_be_right(
         ("baseline", "random", "baseline: got 'random'; must be one of uniform, none"),
         ("finalTraining", {"rungs": "best"}, "finalTraining.rungs: got 'best'; must be one of "
          "selected, all"),
+        ("finalTraining", {"schedule": "cos"}, "finalTraining.schedule: got 'cos'; must be one of "
+         "linear, constant"),
         ("finalTraining", {"rounds": 0}, "finalTraining.rounds: got 0; must be at least 1"),
         ("finalTraining", {"epochs": 0}, "finalTraining.epochs: got 0; must be greater than 0"),
         ("finalTraining", {"clientsPerRound": 13}, "finalTraining.clientsPerRound: got 13; must be "
@@ -329,6 +331,13 @@ def test_the_final_training_has_its_own_defaults() -> None:
     assert training is not None
     assert (training.rungs, training.rounds, training.clients_per_round) == ("selected", 20, 10)
     assert training.epochs == load_spec(SMALLEST).spec.training.epochs
+    assert training.schedule == "linear"
+    sgd = training.optimizer.sgd
+    assert sgd is not None
+    assert (sgd.learning_rate, sgd.momentum) == (0.02, 0.9)
+    training = load_spec(document(finalTraining={"optimizer": {"sgd": {}}})).spec.final_training
+    assert training is not None
+    assert training.optimizer.sgd == sgd
 
 
 @pytest.mark.parametrize("strategy", ["netAdapt", "random", "uniform"])
