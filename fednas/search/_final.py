@@ -19,7 +19,7 @@ from fednas.spec import Data, FinalTraining
 from fednas.work import TRAIN
 from fednas.work import Train as TrainParams
 
-__all__ = ["train_finally"]
+__all__ = ["step_share", "train_finally"]
 
 
 def train_finally(
@@ -60,7 +60,7 @@ def train_finally(
                 at,
                 entrants,
                 TRAIN,
-                partial(TrainParams.by, training, data, rate=_rate(training, number)),
+                partial(TrainParams.by, training, data, rate=step_share(training, number)),
             )
         )
         for rung, name in names.items():
@@ -74,6 +74,6 @@ def train_finally(
         yield from ask(Tune(at, rung, number, outcome))
 
 
-def _rate(training: FinalTraining, number: int) -> float:
+def step_share(training: FinalTraining, number: int) -> float:
     """Share of the step size in a round: linear falls to 0 after the last."""
     return 1 - (number - 1) / training.rounds if training.schedule == "linear" else 1.0

@@ -21,7 +21,14 @@ from fednas.search._strategies import strategy_of
 from fednas.search._strategy import Planned, Problem
 from fednas.search._tables import keep_tables, read_tables
 from fednas.space import Space, resource
-from fednas.spec import Bound, FederatedSearch, InitialTraining, Training
+from fednas.spec import (
+    Bound,
+    DeviceClass,
+    FederatedSearch,
+    FinalTraining,
+    InitialTraining,
+    Training,
+)
 from fednas.store import Blobs
 from fednas.work import TRAIN, Train
 
@@ -212,9 +219,7 @@ class _Prices:
         if first is not None:
             initial = self._rounds(first, first.clients_per_round, [(self.start, first.rounds)])
         if last is not None:
-            final = self._rounds(
-                last, last.clients_per_round, [(one, last.rounds) for one in tuned]
-            )
+            final = self._final(last, tuned)
             rows += last.rounds * self._evaluated(tuned) + self._tested(tuned)
         return Forecast(
             iterations=iterations,
@@ -279,6 +284,21 @@ class _Prices:
             )
         return cost
 
+    def _final(self, training: FinalTraining, tuned: list[Architecture]) -> Cost:
+        """Of all rounds of the training after the search."""
+        rounds, count = training.rounds, min(training.clients_per_round, self.clients)
+        if not training.nested:
+            return self._rounds(training, count, [(one, rounds) for one in tuned])
+        cost, ordered = Cost(), sorted(tuned, key=self._macs, reverse=True)
+        for index, network in enumerate(ordered):
+            users = sum(device.clients for device, one in self._chosen(ordered) if one == network)
+            paid = self._rounds(training, count * users / self.clients, [(network, rounds)])
+            within = [self._macs(one) for one in ordered[index + 1 :]]
+            more = sum(within) // max(1, len(within))
+            paid.macs += TRAIN.passes * more * paid.samples
+            _add(cost, paid)
+        return cost
+
     def _samples(self, training: Training | InitialTraining, network: Architecture) -> int:
         """That all clients process in a round."""
         params = Train.by(training, self.spec.data, network)
@@ -290,9 +310,15 @@ class _Prices:
             return []
         if self.spec.final_training.rungs == "all":
             return rungs
-        bounds = (device.bound or self.spec.target.bound for device in self.spec.device_classes)
-        chosen = (self._largest(rungs, bound) for bound in bounds)
+        chosen = (one for _, one in self._chosen(rungs))
         return list({one.widths: one for one in chosen if one is not None}.values())
+
+    def _chosen(self, rungs: list[Architecture]) -> list[tuple[DeviceClass, Architecture | None]]:
+        """The largest network within the budget of each device class."""
+        return [
+            (device, self._largest(rungs, device.bound or self.spec.target.bound))
+            for device in self.spec.device_classes
+        ]
 
     def _largest(self, rungs: list[Architecture], bound: Bound) -> Architecture | None:
         counted, space = resource(bound.resource), self.problem.space

@@ -19,6 +19,7 @@ from fednas.search._entries import Ended, Generated
 from fednas.search._final import train_finally
 from fednas.search._initial import from_scratch, given
 from fednas.search._ladder import Ladder
+from fednas.search._nested import train_nested
 from fednas.search._parts import Change, Offered
 from fednas.search._play import Player
 from fednas.search._recorder import Recorder
@@ -209,25 +210,39 @@ class _Loop:
 
     async def _train_finally(self) -> None:
         """Train the rungs that are used, as far as the spec asks for it."""
-        training = self.search.spec.final_training
+        spec, iteration = self.search.spec, len(self.view.ladder)
+        training = spec.final_training
         if training is None:
             return
-        rungs = set(range(len(self.view.ladder)))
-        if training.rungs == "selected":
-            # As the search left them, also when this is resumed.
-            chosen = self.view.selected(self.search, self.view.searched).values()
-            rungs = {rung.rung for rung in chosen if rung is not None}
+        # As the search left them, also when this is resumed.
+        chosen = self.view.selected(self.search, self.view.searched)
+        users: dict[int, list[str]] = {}
+        for client in clients(self.search):
+            rung = chosen[client.device_class]
+            if rung is not None:
+                users.setdefault(rung.rung, []).append(client.name)
+        rungs = users if training.rungs == "selected" else range(len(self.view.ladder))
         outcomes = await self.ladder.outcomes(sorted(rungs))
-        await self._drive(
-            train_finally(
+        if training.nested and outcomes:
+            steps = train_nested(
+                outcomes,
+                users,
+                training,
+                spec.data,
+                space=self.start.space_digest,
+                seed=spec.seed,
+                iteration=iteration,
+            )
+        else:
+            steps = train_finally(
                 outcomes,
                 training,
-                self.search.spec.data,
+                spec.data,
                 sorted(self.start.shards.clients),
-                seed=self.search.spec.seed,
-                iteration=len(self.view.ladder),
+                seed=spec.seed,
+                iteration=iteration,
             )
-        )
+        await self._drive(steps)
 
     def _check_trained(self, outcome: Outcome) -> None:
         """A start that learnt nothing is refused: its candidates could not be ranked."""
@@ -321,17 +336,19 @@ class _Loop:
         return [found[index] for index in sorted(found)]
 
     async def _train(self, step: Train) -> Outcomes:
-        rounds = {
-            name: Round(
+        macs, rounds = self.start.space.macs, {}
+        for name, entrant in step.entrants.items():
+            network = entrant.model.architecture
+            params = step.params(network)
+            within = [macs(one.widths) for one in step.kind.within(params)]
+            rounds[name] = Round(
                 id=step.id.of(name),
                 model=entrant.model,
-                macs=self.start.space.macs(entrant.model.architecture.widths),
+                macs=macs(network.widths) + sum(within) // max(1, len(within)),
                 kind=step.kind,
-                params=step.params(entrant.model.architecture),
+                params=params,
                 cohort=entrant.cohort,
             )
-            for name, entrant in step.entrants.items()
-        }
         return await _together({name: self.player.play(round) for name, round in rounds.items()})
 
     async def _add(self, step: AddRung) -> None:

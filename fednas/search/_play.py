@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from fednas.errors import Corrupt, NotFound
 from fednas.federation import Closing, Failure, Federation, Round, RoundId, Updates
@@ -128,7 +128,9 @@ class Player:
         )
 
     def _outcome(self, scored: Scored, model: Model) -> Outcome:
-        return outcome_of(self._view.objective, model.having(scored.blobs), scored.sums)
+        closed = self._view.get(Closed, scored.id)
+        outcome = outcome_of(self._view.objective, model.having(scored.blobs), scored.sums)
+        return replace(outcome, trained=closed.totals.trained if closed else 0)
 
     async def _close(self, round: Round) -> tuple[Closed, Updates | None]:
         """Train, and write which updates count."""

@@ -68,6 +68,8 @@ class Outcome:
         What the objective says of them.
     failed : Failure or None
         Why there is no evaluation: no quorum could be had.
+    trained : int
+        Samples that clients have just trained it on.
     """
 
     model: Model
@@ -75,6 +77,7 @@ class Outcome:
     score: float
     loss: float
     failed: Failure | None = None
+    trained: int = 0
 
 
 Outcomes = dict[str, Outcome]

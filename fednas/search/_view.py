@@ -166,7 +166,7 @@ class View:
 
     def _score(self, entry: Scored, time: float) -> None:
         closed = self.get(Closed, entry.id)
-        if entry.id.number and closed is None:
+        if entry.id.number and closed is None and entry.id.phase != FINAL:
             raise Corrupt(f"journal: {entry.key} is there, but no {Closed.key_of(entry.id)}")
         self.phase = entry.id.phase
         row = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fednas.space._derive import cut_filters, derive
+from fednas.space._derive import by_strength, cut_filters, derive
 from fednas.space._resources import RESOURCES, Resource, costs, resource
 from fednas.space._space import Group, LeftOut, Slice, Space
 from fednas.space._thin import thin
@@ -26,6 +26,7 @@ __all__ = [
     "Resource",
     "Slice",
     "Space",
+    "by_strength",
     "costs",
     "cut_filters",
     "derive",

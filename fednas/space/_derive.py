@@ -16,7 +16,7 @@ from fednas.errors import DataError
 from fednas.models import Architecture
 from fednas.space._space import Group, Space
 
-__all__ = ["cut", "cut_filters", "derive", "strongest"]
+__all__ = ["by_strength", "cut", "cut_filters", "derive", "strongest"]
 
 Array = npt.NDArray[np.floating]
 
@@ -77,15 +77,32 @@ def cut_filters(
     return cut_vector, {group.name: indices for group, indices in kept}
 
 
+def by_strength(
+    space: Space, network: Architecture, vector: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """The same function, with the filters of each group in falling order of their L2 norm."""
+    tensors = _split(space, network, vector)
+    for group in space.groups:
+        tensors = cut(tensors, group, _order(tensors, group, network.widths[group.choice]))
+    return np.concatenate([np.ascontiguousarray(t).reshape(-1) for t in tensors.values()])
+
+
 def strongest(
     tensors: Mapping[str, npt.NDArray[np.float32]], group: Group, width: int, keep: int
 ) -> npt.NDArray[np.intp]:
     """Indices of the filters with the largest norms, ascending; a tie goes to the lower index."""
+    return np.sort(_order(tensors, group, width)[:keep])
+
+
+def _order(
+    tensors: Mapping[str, npt.NDArray[np.float32]], group: Group, width: int
+) -> npt.NDArray[np.intp]:
+    """Indices of a group's filters, those of the largest norm first."""
     filters = np.concatenate(
         [tensors[name].reshape(width, -1) for name in group.producers], axis=1, dtype=np.float64
     )
     norms = np.array([fsum(row) for row in np.square(filters).tolist()])
-    return np.sort(np.argsort(-norms, kind="stable")[:keep])
+    return np.argsort(-norms, kind="stable")
 
 
 def cut(

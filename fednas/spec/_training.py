@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fednas.spec._base import Int, Model, Number, OneOf
+from fednas.spec._base import Int, Model, Number, OneOf, Rule
 
 __all__ = [
     "FinalOptimizer",
@@ -108,6 +108,21 @@ class InitialTraining(Model):
 class FinalTraining(Training):
     """FedAvg of the networks that are used, after the search."""
 
+    rules = (
+        Rule(
+            lambda model: not model.nested or model.rungs == "selected",
+            "!has(self.nested) || !self.nested || !has(self.rungs) || self.rungs == 'selected'",
+            "must be false where rungs is all",
+            "nested",
+        ),
+    )
+
+    nested: bool = Field(
+        False,
+        description="Whether they are trained as one network, the largest, in which the others are "
+        "nested: each client trains that of its device class, and a smaller one inside it, drawn "
+        "for each batch. Otherwise each is trained on its own, by clients of all classes.",
+    )
     rungs: Literal["selected", "all"] = Field(
         "selected",
         description="Which rungs of the ladder: those selected for a device class, or all.",

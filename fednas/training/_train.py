@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from fednas.data import Rows, split_rows
@@ -46,6 +47,7 @@ def train(
     seed: int,
     augmentation: Sequence[Augmentation] = (),
     normalize: Normalize | None = None,
+    within: Sequence[nn.Module] = (),
 ) -> Trained:
     """Train on one client's rows: SGD on the cross-entropy loss, in place.
 
@@ -70,12 +72,18 @@ def train(
         See `augment`.
     normalize : Normalize, optional
         See `normalise`.
+    within : sequence of nn.Module
+        Narrower networks of the same layers, of which one, drawn for each batch, is trained on it
+        besides: by the module's own weights, of each tensor the first part. The loss that is
+        told is the module's.
     """
     samples = len(rows)
     batch = min(batch_size, samples)
     steps = math.ceil(epochs * samples / batch)
     order = np.random.default_rng(seed).permutation(samples)
-    module.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    draw = np.random.default_rng(derive_seed(seed, "within"))
+    for network in (module, *within):
+        network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     sgd = torch.optim.SGD(
         module.parameters(),
         lr=optimizer.learning_rate,
@@ -90,10 +98,23 @@ def train(
             chosen = order.take(range(step * batch, (step + 1) * batch), mode="wrap")
             images, labels = split_rows(rows[chosen], shape)
             images = augment(images, augmentation, derive_seed(seed, "augment", step))
-            logits = module(normalise(images, normalize))
-            loss = functional.cross_entropy(logits, torch.from_numpy(labels))
+            inputs, targets = normalise(images, normalize), torch.from_numpy(labels)
+            loss = functional.cross_entropy(module(inputs), targets)
             sgd.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            if within:
+                inner = within[int(draw.integers(len(within)))]
+                logits = functional_call(inner, _first(module, inner), (inputs,))
+                functional.cross_entropy(logits, targets).backward()  # type: ignore[no-untyped-call]
             sgd.step()
             loss_sum += loss.item()
     return Trained(samples=steps * batch, loss=loss_sum / steps)
+
+
+def _first(module: nn.Module, inner: nn.Module) -> dict[str, torch.Tensor]:
+    """Views of a network's parameters as large as those of a narrower one."""
+    sizes = {name: parameter.shape for name, parameter in inner.named_parameters()}
+    return {
+        name: parameter[tuple(map(slice, sizes[name]))]
+        for name, parameter in module.named_parameters()
+    }

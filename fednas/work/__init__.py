@@ -14,28 +14,33 @@ from fednas.work.compare import COMPARE, Compare
 from fednas.work.derive import DERIVE, Derive
 from fednas.work.evaluate import EVALUATE, Evaluate
 from fednas.work.initialise import INITIALISE, Initialise
+from fednas.work.nested import ARRANGE, MERGE, Arrange, Merge
 from fednas.work.trace import TRACE, Trace
 from fednas.work.train import TRAIN, Train, trained_samples
 
 __all__ = [
     "ACCEPT",
     "AGGREGATE",
+    "ARRANGE",
     "CLOUD",
     "COMPARE",
     "DERIVE",
     "EVALUATE",
     "INITIALISE",
     "KINDS",
+    "MERGE",
     "TRACE",
     "TRAIN",
     "Accept",
     "Aggregate",
+    "Arrange",
     "Compare",
     "Derive",
     "Evaluate",
     "Fleet",
     "Initialise",
     "Kind",
+    "Merge",
     "Output",
     "Params",
     "Pending",
@@ -54,6 +59,9 @@ __all__ = [
 
 KINDS: dict[str, Kind[Any]] = {
     kind.name: kind
-    for kind in (ACCEPT, AGGREGATE, COMPARE, DERIVE, EVALUATE, INITIALISE, TRACE, TRAIN)
+    for kind in (
+        *(ACCEPT, AGGREGATE, ARRANGE, COMPARE, DERIVE, EVALUATE),
+        *(INITIALISE, MERGE, TRACE, TRAIN),
+    )
 }
 """Every kind of work by name."""

@@ -7,7 +7,7 @@ declaration. A new kind is one file in this package and one line in the table of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fednas.data import Rows
 from fednas.errors import TaskFailed
+from fednas.models import Architecture
 from fednas.work._task import CLOUD, Task
 
 __all__ = ["Kind", "Output", "Params", "Source", "Work", "execute"]
@@ -70,6 +71,10 @@ def _none(params: Params, rows: int) -> int:
     return 0
 
 
+def _no_more(params: Params) -> Sequence[Architecture]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Kind(Generic[P]):
     """A named kind of work.
@@ -90,6 +95,8 @@ class Kind(Generic[P]):
         Parameters, rows of the client's shard -> samples that the client processes.
     passes : int
         Cost of a sample in forward passes of the network: 3 with the backward pass.
+    within : callable
+        Parameters -> networks of which one, drawn, is passed through besides.
     """
 
     name: str
@@ -99,6 +106,7 @@ class Kind(Generic[P]):
     sums: tuple[str, ...] = ()
     samples: Callable[[P, int], int] = _none
     passes: int = 0
+    within: Callable[[P], Sequence[Architecture]] = _no_more
 
     def task(
         self,

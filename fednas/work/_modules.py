@@ -14,7 +14,7 @@ from fednas.models import Architecture, decode
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["LIMIT", "ModuleCache", "loaded"]
+__all__ = ["LIMIT", "ModuleCache", "loaded", "module_of"]
 
 LIMIT = 64 << 20
 """Bytes of weights that one worker keeps."""
@@ -65,3 +65,8 @@ def loaded(architecture: Architecture, blob: bytes) -> nn.Module:
     module = _cache.get(architecture)
     load_vector(module, decode(blob))
     return module
+
+
+def module_of(architecture: Architecture) -> nn.Module:
+    """The network with whatever weights it was left with."""
+    return _cache.get(architecture)

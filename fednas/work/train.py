@@ -11,7 +11,7 @@ from fednas.errors import TrainingDiverged
 from fednas.models import Architecture, encode
 from fednas.spec import Augmentation, Data, InitialTraining, Sgd, Training
 from fednas.work._kind import Kind, Output, Params, Source, Work
-from fednas.work._modules import loaded
+from fednas.work._modules import loaded, module_of
 from fednas.work._task import Task
 
 __all__ = ["TRAIN", "Train", "trained_samples"]
@@ -25,6 +25,8 @@ class Train(Params):
     batch_size: int
     sgd: Sgd
     augment: tuple[Augmentation, ...] = ()
+    within: tuple[Architecture, ...] = ()
+    """Networks nested in it, of which one, drawn, is trained with each batch besides."""
 
     @classmethod
     def by(
@@ -34,6 +36,7 @@ class Train(Params):
         architecture: Architecture,
         *,
         rate: float = 1.0,
+        within: tuple[Architecture, ...] = (),
     ) -> Self:
         """As a spec says, with this share of its step size."""
         sgd = training.optimizer.sgd
@@ -48,6 +51,7 @@ class Train(Params):
                 weight_decay=sgd.weight_decay,
             ),
             augment=data.augment or (),
+            within=within,
         )
 
 
@@ -74,6 +78,7 @@ def run(task: Task, params: Train, source: Source) -> Work:
         seed=task.seed,
         augmentation=params.augment,
         normalize=params.architecture.normalize,
+        within=[module_of(network) for network in params.within],
     )
     module.zero_grad(set_to_none=True)
     vector = to_vector(module)
@@ -96,4 +101,5 @@ TRAIN = Kind(
     sums=("samples", "loss"),
     samples=lambda params, rows: trained_samples(rows, params.epochs, params.batch_size),
     passes=3,
+    within=lambda params: params.within,
 )

@@ -64,6 +64,7 @@ class Line:
 
     def spec(self, **changes: Any) -> None:
         search = yaml.safe_load(SMALL.read_text())
+        search["spec"]["finalTraining"]["nested"] = True
         search["spec"] |= changes
         self.file.write_text(yaml.safe_dump(search))
 

@@ -151,3 +151,35 @@ def test_a_strategy_without_a_schedule_cannot_be_planned(monkeypatch: pytest.Mon
     monkeypatch.setitem(STRATEGIES, "netAdapt", lambda settings: Secretive())  # type: ignore[arg-type,return-value]
     with pytest.raises(BadInput, match=r"spec\.strategy: got netAdapt, which declares no schedule"):
         foreseen(search())
+
+
+def test_nested_final_training_by_hand() -> None:
+    """Two thirds of the clients get the narrower network; the others train it besides theirs."""
+    spec = search(
+        "finalTraining.rounds=5",
+        "finalTraining.clientsPerRound=6",
+        "finalTraining.batchSize=32",
+        "finalTraining.nested=true",
+        "deviceClasses.phone.budget.macs.share=0.7",
+        strategy="uniform",
+        maxIterations=2,
+    )
+    found = foreseen(spec)
+    wide, narrow = (one.candidates[0].costs["macs"] for one in found.iterations)
+    assert found.tuned == 2
+    assert found.final.client_rounds == 5 * 6
+    assert found.final.macs == 3 * SAMPLES * 5 * (2 * (wide + narrow) + 4 * narrow)
+    alone = foreseen(
+        spec.model_copy(
+            update={
+                "spec": spec.spec.model_copy(
+                    update={
+                        "final_training": spec.spec.final_training.model_copy(
+                            update={"nested": False}
+                        )
+                    }
+                )
+            }
+        )
+    )
+    assert alone.final.macs == 3 * SAMPLES * 5 * 6 * (wide + narrow)

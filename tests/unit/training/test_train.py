@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from fednas.data import open_rows, split_rows
+from fednas.models import to_vector
 from fednas.seeds import derive_seed
 from fednas.spec import Normalize, Sgd
 from fednas.training import augment, normalise, train
@@ -202,3 +204,71 @@ def test_normalise_maps_bytes_to_minus_two_to_two():
     assert batch.flatten().tolist() == pytest.approx([-2, -1.2, 2, -0.4], abs=1e-6)
     colour = normalise(np.zeros((2, 3, 4, 4), np.uint8))
     assert colour.is_contiguous(memory_format=torch.channels_last)
+
+
+class Two(nn.Module):
+    """Layers that a narrower network has the first filters of."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width)
+        self.head = nn.Linear(width * 64, 10)
+
+    def forward(self, images):
+        return self.head(self.norm(self.conv(images)).relu().flatten(1))
+
+
+def test_a_network_within_is_trained_by_the_first_part_of_the_weights(rows):
+    torch.manual_seed(0)
+    whole, inner = Two(6), Two(4)
+    before = {name: tensor.clone() for name, tensor in whole.named_parameters()}
+    untouched = {name: tensor.clone() for name, tensor in inner.named_parameters()}
+    images, labels = split_rows(np.array(rows[:32]), SHAPE)
+    wanted = dict.fromkeys(before, 0)
+    for width in (6, 4):
+        alone = Two(width)
+        sizes = {name: tensor.shape for name, tensor in alone.named_parameters()}
+        with torch.no_grad():
+            for name, tensor in alone.named_parameters():
+                tensor.copy_(before[name][tuple(map(slice, sizes[name]))])
+        functional.cross_entropy(alone(normalise(images)), torch.from_numpy(labels)).backward()
+        for name, tensor in alone.named_parameters():
+            padded = torch.zeros_like(before[name])
+            padded[tuple(map(slice, sizes[name]))] = tensor.grad
+            wanted[name] = wanted[name] + padded
+    sgd = Sgd(learning_rate=0.5, momentum=0, weight_decay=0)
+    trained = train(
+        whole, rows[:32], SHAPE, epochs=1, batch_size=32, optimizer=sgd, seed=1, within=[inner]
+    )
+    assert trained.samples == 32
+    for name, tensor in whole.named_parameters():
+        torch.testing.assert_close(tensor, before[name] - 0.5 * wanted[name], rtol=1e-4, atol=1e-5)
+    for name, tensor in inner.named_parameters():
+        assert torch.equal(tensor, untouched[name])
+
+
+def test_each_network_within_is_drawn_and_the_draw_is_the_seeds(rows):
+    def trained(seed, *widths):
+        torch.manual_seed(0)
+        whole = Two(6)
+        torch.manual_seed(1)
+        inner = [Two(width) for width in widths]
+        used = [0] * len(inner)
+
+        def count(index):
+            used[index] += 1
+
+        for index, network in enumerate(inner):
+            network.register_forward_hook(lambda *_, index=index: count(index))
+        sgd = Sgd(learning_rate=0.01)
+        train(whole, rows, SHAPE, epochs=2, batch_size=16, optimizer=sgd, seed=seed, within=inner)
+        return to_vector(whole), used
+
+    one, used = trained(3, 4, 2)
+    again, same = trained(3, 4, 2)
+    np.testing.assert_array_equal(one, again)
+    assert used == same
+    assert sum(used) == 32
+    assert min(used) > 8
+    assert not np.array_equal(one, trained(3)[0])

@@ -347,7 +347,7 @@ def test_damaged_inputs_are_corrupt_and_not_a_client_s_failure(weights: bytes) -
 
 def test_an_unknown_kind_is_named_with_the_known_ones() -> None:
     with pytest.raises(
-        TaskFailed, match=r"kind 'gradients': unknown; .* aggregate, compare, derive"
+        TaskFailed, match=r"kind 'gradients': unknown; .* aggregate, arrange, compare"
     ):
         execute(task("gradients"), MemorySource())
     assert "train" in KINDS
