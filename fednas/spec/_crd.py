@@ -9,7 +9,7 @@ See https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -212,41 +212,70 @@ def _root() -> dict[str, Any]:
     }
 
 
-_OPEN = {"suspend", "acceptNewNumerics", "deviceClasses"}
+_OPEN = {
+    "suspend",
+    "activeDeadlineSeconds",
+    "ttlSecondsAfterFinished",
+    "acceptNewNumerics",
+    "deviceClasses",
+}
 _OPEN_IN_CLASS = {"name", "pods"}
+_SUSPENDED = {"storage", "tracking", "coordinator"}
+_SUSPENDED_IN_CLASS = {"resources", "template"}
+"""What may change while the search is suspended: it has no say in the result."""
+
+_WAITING = "!has(oldSelf.status) || !has(oldSelf.status.startTime)"
+_STOPPED = (
+    "oldSelf.spec.suspend && has(oldSelf.status.conditions) && "
+    "oldSelf.status.conditions.exists(c, c.type == 'Suspended' && c.status == 'True')"
+)
 
 
 def _immutability() -> list[dict[str, str]]:
-    """Once the search has started its spec is fixed, but for suspend, consent and pods."""
-    waiting = "!has(oldSelf.status) || !has(oldSelf.status.startTime)"
-    message = "cannot change once the search has started; delete the search and create it anew"
-    rules = [
-        {
-            "rule": f"{waiting} || ({_same('self.spec', 'oldSelf.spec', field, info)})",
-            "message": message,
-            "fieldPath": f".spec.{field}",
-        }
-        for field, (_, info) in fields_by_alias(SearchSpec).items()
-        if field not in _OPEN
-    ]
-    same = " && ".join(
-        _same("a", "b", field, info)
+    """Once the search has started its spec is fixed, but for pauses, limits, consent and pods."""
+    started = "once the search has started; delete the search and create it anew"
+    paused = "only while the search is suspended; suspend it first, and wait for that condition"
+    classes = {
+        field: _same("a", "b", field, info)
         for field, (_, info) in fields_by_alias(DeviceClass).items()
         if field not in _OPEN_IN_CLASS
-    )
-    classes = (
-        f"{waiting} || (size(self.spec.deviceClasses) == size(oldSelf.spec.deviceClasses) && "
+    }
+    fixed = [same for field, same in classes.items() if field not in _SUSPENDED_IN_CLASS]
+    pods = [same for field, same in classes.items() if field in _SUSPENDED_IN_CLASS]
+    rules = []
+    for field, (_, info) in fields_by_alias(SearchSpec).items():
+        same, path = _same("self.spec", "oldSelf.spec", field, info), f".spec.{field}"
+        if field in _SUSPENDED:
+            rules.append(_rule(f"({_STOPPED}) || ({same})", f"can change {paused}", path))
+        elif field not in _OPEN:
+            rules.append(_rule(f"({same})", f"cannot change {started}", path))
+    of_classes = ".spec.deviceClasses"
+    return [
+        *rules,
+        _rule(
+            f"({_STOPPED}) || ({_classes_agree(pods)})",
+            f"resources and template can change {paused}",
+            of_classes,
+        ),
+        _rule(
+            "(size(self.spec.deviceClasses) == size(oldSelf.spec.deviceClasses) && "
+            f"{_classes_agree(fixed)})",
+            f"nothing but pods, resources and template can change {started}",
+            of_classes,
+        ),
+    ]
+
+
+def _rule(allowed: str, message: str, path: str) -> dict[str, str]:
+    return {"rule": f"{_WAITING} || {allowed}", "message": message, "fieldPath": path}
+
+
+def _classes_agree(same: Sequence[str]) -> str:
+    """CEL for "every class is as it was"; that none is new is another rule's."""
+    return (
         "self.spec.deviceClasses.all(a, oldSelf.spec.deviceClasses.exists(b, "
-        f"a.name == b.name && {same})))"
+        f"a.name == b.name && {' && '.join(same)}))"
     )
-    rules.append(
-        {
-            "rule": classes,
-            "message": f"nothing but pods {message.replace('cannot', 'can')}",
-            "fieldPath": ".spec.deviceClasses",
-        }
-    )
-    return rules
 
 
 def _same(new: str, old: str, field: str, info: FieldInfo) -> str:

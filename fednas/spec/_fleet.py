@@ -132,10 +132,14 @@ class DeviceClass(Model):
         description="Pods that serve these clients, in turns; may change while the search runs.",
     )
     resources: ComputeResources = Field(
-        ComputeResources(), description="Limits and requests of each of these pods."
+        ComputeResources(),
+        description="Limits and requests of each of these pods. May change while the search is "
+        "suspended.",
     )
     template: PodTemplate | None = Field(
-        None, description="What is added to each of these pods. Unset: the chart's."
+        None,
+        description="What is added to each of these pods. May change while the search is "
+        "suspended. Unset: the chart's.",
     )
     budget: Budget | None = Field(
         None,
@@ -230,15 +234,26 @@ class Storage(Model):
     )
 
 
+NO_FILE_IN_POD = (
+    "must be the address of an MLflow server, such as http://mlflow:5000: "
+    "a file in a pod would go with it"
+)
+"""Refused by the API server and the operator; a coordinator elsewhere may write a file."""
+
+
 class Tracking(Model):
     """The MLflow server that shows metrics and decisions."""
 
-    rules = (_no_metadata("uri"),)
+    rules = (
+        _no_metadata("uri"),
+        Rule(lambda _: True, "!self.uri.startsWith('sqlite:')", NO_FILE_IN_POD, "uri"),
+    )
 
     uri: Text = Field(
         max_length=512,
         pattern=TRACKING,
-        description="Address of the MLflow server: http://mlflow:5000, or sqlite:///path.",
+        description="Address of the MLflow server: http://mlflow:5000. Outside a cluster also "
+        "sqlite:///path.",
     )
     experiment: Text = Field(
         "fednas", min_length=1, max_length=256, description="The experiment that gets the run."
@@ -256,3 +271,8 @@ class Tracking(Model):
         None,
         description="The authorities that sign the server's certificate. Unset: the public ones.",
     )
+
+    @property
+    def problem_in_pod(self) -> str:
+        """Why a coordinator in a pod cannot use it: ``must ...``; empty if it can."""
+        return NO_FILE_IN_POD if self.uri.startswith("sqlite:") else ""

@@ -13,15 +13,26 @@ from fednas.spec._search import FederatedSearch
 __all__ = ["differences", "identity", "identity_digest"]
 
 
+_FREE = (
+    "suspend",
+    "activeDeadlineSeconds",
+    "ttlSecondsAfterFinished",
+    "storage",
+    "tracking",
+    "coordinator",
+    "acceptNewNumerics",
+)
+
+
 def identity(search: FederatedSearch) -> dict[str, Any]:
     """The spec without what may change and still give the same ladder.
 
-    Left out: ``suspend``, ``storage``, ``tracking``, ``coordinator``, ``acceptNewNumerics`` (the
-    search has the numerics themselves on record), the round's deadline, and pods, resources
-    and pod templates of device classes.
+    Left out: ``suspend``, ``activeDeadlineSeconds``, ``ttlSecondsAfterFinished``, ``storage``,
+    ``tracking``, ``coordinator``, ``acceptNewNumerics`` (the search has the numerics themselves on
+    record), the round's deadline, and pods, resources and pod templates of device classes.
     """
     spec: dict[str, Any] = search.to_dict()["spec"]
-    for name in ("suspend", "storage", "tracking", "coordinator", "acceptNewNumerics"):
+    for name in _FREE:
         spec.pop(name, None)
     spec["federation"].pop("roundTimeoutSeconds")
     for device_class in spec["deviceClasses"]:

@@ -150,23 +150,40 @@ class SearchSpec(Model):
         },
     )
     coordinator: CoordinatorPod = Field(
-        CoordinatorPod(), description="The pod that runs the search."
+        CoordinatorPod(),
+        description="The pod that runs the search. May change while the search is suspended.",
     )
     federation: Federation = Field(Federation(), description="When a round is over.")
     storage: Storage | None = Field(
         None,
         description="The S3 bucket that holds data, weights and the journal. Unset: the chart's. "
-        "Not used by fednas run.",
+        "May change while the search is suspended. Not used by fednas run.",
     )
     tracking: Tracking | None = Field(
         None,
         description="The MLflow server that shows metrics and decisions. Unset: the chart's. "
-        "Not used by fednas run.",
+        "May change while the search is suspended. Not used by fednas run.",
     )
     suspend: bool = Field(
         False,
         strict=True,
         description="Stops the search and its pods; false again, and it goes on from there.",
+    )
+    active_deadline_seconds: Int | None = Field(
+        None,
+        ge=1,
+        le=2**31 - 1,
+        description="Seconds that the search may run, from its start or from when it was last "
+        "resumed, as of a Job; then it ends as failed. May change at any time. Unset: for ever. "
+        "Not used by fednas run.",
+    )
+    ttl_seconds_after_finished: Int | None = Field(
+        None,
+        ge=0,
+        le=2**31 - 1,
+        description="Seconds from the search's end until its resource is deleted, as of a Job; "
+        "what it left in the bucket stays. May change at any time. Unset: never deleted. "
+        "Not used by fednas run.",
     )
     accept_new_numerics: bool = Field(
         False,

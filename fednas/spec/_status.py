@@ -120,7 +120,8 @@ class Condition(Model):
     type: Text = Field(
         min_length=1,
         max_length=64,
-        description="Accepted, Progressing, Degraded, Suspended, Complete or Failed.",
+        description="Accepted, Progressing, Degraded, Suspended, Complete, Failed or Tracked; "
+        "Ready, Reconciling or Stalled, which sum them up.",
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     observed_generation: _Count | None = Field(

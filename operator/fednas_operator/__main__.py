@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     asyncio.run(_wait_for_resource())
     registry = kopf.OperatorRegistry()
-    register(Operator(settings, arguments.namespace), registry)
+    register(Operator(settings, arguments.namespace, arguments.metrics_port), registry)
     kopf.run(
         registry=registry,
         standalone=True,
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         help="watch this namespace; may be repeated; none: all namespaces",
     )
     parser.add_argument("--health-port", type=int, default=8081, help="of /healthz")
+    parser.add_argument("--metrics-port", type=int, default=8082, help="of /metrics")
     parser.add_argument("--verbose", action="store_true", help="log every action")
     return parser
 

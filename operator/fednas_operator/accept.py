@@ -70,12 +70,9 @@ def accept(
             "spec.storage: not given, and the chart has no defaults.storage; "
             "give endpoint, bucket and secretName in either",
         )
-    if search.spec.tracking is not None and search.spec.tracking.uri.startswith("sqlite:"):
-        raise Refused(
-            "LocalPath",
-            f"spec.tracking.uri: {search.spec.tracking.uri!r} would be a file in a pod, and go "
-            "with it; give the address of an MLflow server, such as http://mlflow:5000",
-        )
+    tracking = search.spec.tracking
+    if tracking is not None and (problem := tracking.problem_in_pod):
+        raise Refused("LocalPath", f"spec.tracking.uri: {tracking.uri!r} {problem}")
     _allowed("spec.storage.endpoint", search.spec.storage.endpoint, defaults.storage, endpoints)
     if search.spec.tracking is not None:
         _allowed("spec.tracking.uri", search.spec.tracking.uri, defaults.tracking, endpoints)

@@ -7,10 +7,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import names
+from . import events, names
+from .actions import (
+    Action,
+    Consent,
+    Create,
+    Delete,
+    Expire,
+    Refreeze,
+    Renew,
+    Replace,
+    Scale,
+    WriteStatus,
+)
 from .cluster import ApiError, Cluster
 from .coordinator import Coordinators
-from .plan import Action, Consent, Create, Delete, Replace, Scale, WriteStatus
 from .world import Problem, World
 
 __all__ = ["Outcome", "act"]
@@ -30,6 +41,10 @@ class Outcome:
         Whether a child was made, scaled or deleted; not so if what was asked for was done already.
     replaced : list of mapping
         Children that were put right.
+    adjusted : bool
+        Whether a changed spec was frozen.
+    created, deleted : list of str
+        ``KIND NAME`` of children.
     written : mapping or None
         The search, if its status was written.
     """
@@ -37,6 +52,9 @@ class Outcome:
     problem: Problem | None = None
     changed: bool = False
     replaced: list[Mapping[str, Any]] = field(default_factory=list)
+    adjusted: bool = False
+    created: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
     written: Mapping[str, Any] | None = None
 
 
@@ -62,7 +80,20 @@ async def act(
             outcome.problem = outcome.problem or _problem(action, error)
             if not isinstance(action, Scale):
                 break
+    await _tell(cluster, world, outcome)
     return outcome
+
+
+async def _tell(cluster: Cluster, world: World, outcome: Outcome) -> None:
+    """Events about children, but none of those that every search is given when it starts."""
+    begun = world.status.get("phase") not in (None, "Pending")
+    notes = events.of_children(
+        outcome.deleted,
+        outcome.created if begun else [],
+        [_named(manifest) for manifest in outcome.replaced],
+        adjusted=outcome.adjusted,
+    )
+    await events.post(cluster, world.search, notes, world.now)
 
 
 async def _carry_out(
@@ -71,6 +102,8 @@ async def _carry_out(
     match action:
         case WriteStatus(status):
             outcome.written = await cluster.replace_status({**world.search, "status": dict(status)})
+            notes = events.transitions(world.status, status)
+            await events.post(cluster, world.search, notes, world.now)
         case Create(manifest):
             try:
                 await cluster.create(manifest)
@@ -79,14 +112,30 @@ async def _carry_out(
                     raise
             else:
                 outcome.changed = True
+                outcome.created.append(_named(manifest))
         case Replace(manifest):
             await cluster.replace(manifest)
             outcome.replaced.append(manifest)
+        case Renew(manifest):
+            await cluster.replace(manifest)
+            outcome.changed = True
+        case Refreeze(manifest):
+            name = manifest["metadata"]["name"]
+            outcome.changed |= await cluster.delete("ConfigMap", world.namespace, name)
+            await cluster.create(manifest)
+            outcome.adjusted = True
         case Scale(deployment, replicas):
             await cluster.scale(world.namespace, deployment, replicas)
             outcome.changed = True
         case Delete(kind, name):
-            outcome.changed |= await cluster.delete(kind, world.namespace, name)
+            if await cluster.delete(kind, world.namespace, name):
+                outcome.changed = True
+                outcome.deleted.append(f"{kind} {name}")
+        case Expire():
+            meta = world.search["metadata"]
+            only = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+            await cluster.delete(names.KIND, world.namespace, world.name, only)
+            outcome.changed = True
         case Consent(address):
             # No problem if it fails: the condition still says OtherNumerics, and so does the next
             # report, by which the next pass tries again.
@@ -113,12 +162,14 @@ def _problem(action: Action, error: ApiError) -> Problem:
     match action:
         case Consent(address):
             raise AssertionError(f"{address} is not of the API server") from error
-        case Create(manifest) | Replace(manifest):
-            what = f"{manifest['kind']} {manifest['metadata']['name']}"
+        case Create(manifest) | Replace(manifest) | Renew(manifest) | Refreeze(manifest):
+            what = _named(manifest)
         case Scale(name, _):
             what = f"Deployment {name}"
         case Delete(kind, name):
             what = f"{kind} {name}"
+        case Expire():
+            what = f"{names.KIND}, whose time is up"
         case WriteStatus():
             what = f"the status of {names.KIND}"
     if "exceeded quota" in error.message:
@@ -126,3 +177,7 @@ def _problem(action: Action, error: ApiError) -> Problem:
     if error.reason == "AlreadyExists":
         return Problem("NameTaken", f"{what} exists and belongs to something else; delete it")
     return Problem("ActionRefused", f"{what}: {error.message}; the operator tries again")
+
+
+def _named(manifest: Mapping[str, Any]) -> str:
+    return f"{manifest['kind']} {manifest['metadata']['name']}"

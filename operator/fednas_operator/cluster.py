@@ -7,7 +7,7 @@ request has a timeout; nothing is retried here, since every pass starts afresh a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ KINDS: Mapping[str, Kind] = {
     "ServiceAccount": Kind("api/v1", "serviceaccounts"),
     "Service": Kind("api/v1", "services"),
     "Pod": Kind("api/v1", "pods"),
+    "Event": Kind("apis/events.k8s.io/v1", "events"),
     "NetworkPolicy": Kind("apis/networking.k8s.io/v1", "networkpolicies"),
     "Deployment": Kind("apis/apps/v1", "deployments"),
 }
@@ -73,15 +74,26 @@ class ApiError(Exception):
 
 
 class Cluster:
-    """A connection to one API server."""
+    """A connection to one API server.
 
-    def __init__(self, api: Any) -> None:
-        self._api = api  # kubernetes.aio.client.ApiClient, which has no types
+    Parameters
+    ----------
+    api : kubernetes.aio.client.ApiClient
+    answered : callable
+        Takes verb, kind and HTTP status of every request; 0: no answer.
+    """
+
+    def __init__(
+        self,
+        api: Any,  # it has no types
+        answered: Callable[[str, str, int], None] = lambda verb, kind, status: None,
+    ) -> None:
+        self._api, self._answered = api, answered
 
     async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """One object, or None."""
         try:
-            return await self._call("GET", KINDS[kind].path(namespace, name))
+            return await self._call("GET", kind, KINDS[kind].path(namespace, name))
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -99,7 +111,7 @@ class Cluster:
         token = ""
         while True:
             more = [("continue", token)] if token else []
-            found = await self._call("GET", KINDS[kind].path(namespace), query=query + more)
+            found = await self._call("GET", kind, KINDS[kind].path(namespace), query=query + more)
             items += found["items"]
             token = (found.get("metadata") or {}).get("continue") or ""
             if not token:
@@ -107,25 +119,36 @@ class Cluster:
 
     async def create(self, manifest: Mapping[str, Any]) -> None:
         """Create; `ApiError` with ``AlreadyExists`` where there is one of that name."""
-        namespace = manifest["metadata"]["namespace"]
-        await self._call("POST", KINDS[manifest["kind"]].path(namespace), body=manifest)
+        kind, namespace = manifest["kind"], manifest["metadata"]["namespace"]
+        await self._call("POST", kind, KINDS[kind].path(namespace), body=manifest)
 
     async def scale(self, namespace: str, deployment: str, replicas: int) -> None:
         """Set the replicas of a Deployment and nothing else of it."""
         await self._call(
             "PATCH",
+            "Deployment",
             KINDS["Deployment"].path(namespace, deployment, "scale"),
             body={"spec": {"replicas": replicas}},
             content="application/merge-patch+json",
         )
 
-    async def delete(self, kind: str, namespace: str, name: str) -> bool:
-        """Delete in the background; whether it was there."""
+    async def delete(
+        self, kind: str, namespace: str, name: str, only: Mapping[str, str] | None = None
+    ) -> bool:
+        """Delete in the background; whether it was there.
+
+        Parameters
+        ----------
+        only : mapping, optional
+            ``uid`` and ``resourceVersion`` that it has to have; ``Conflict`` otherwise.
+        """
+        options: dict[str, Any] = {"propagationPolicy": "Background"}
         try:
             await self._call(
                 "DELETE",
+                kind,
                 KINDS[kind].path(namespace, name),
-                body={"propagationPolicy": "Background"},
+                body=options | ({"preconditions": dict(only)} if only else {}),
             )
         except ApiError as error:
             if error.status != 404:
@@ -135,20 +158,20 @@ class Cluster:
 
     async def replace(self, resource: Mapping[str, Any]) -> None:
         """Write an object; ``Conflict`` unless ``metadata.resourceVersion`` is the current one."""
-        meta = resource["metadata"]
-        path = KINDS[resource["kind"]].path(meta["namespace"], meta["name"])
-        await self._call("PUT", path, body=resource)
+        meta, kind = resource["metadata"], resource["kind"]
+        path = KINDS[kind].path(meta["namespace"], meta["name"])
+        await self._call("PUT", kind, path, body=resource)
 
     async def replace_status(self, resource: Mapping[str, Any]) -> dict[str, Any]:
         """Write the status, likewise; the resource as it is then."""
         meta = resource["metadata"]
         path = KINDS[names.KIND].path(meta["namespace"], meta["name"], "status")
-        return await self._call("PUT", path, body=resource)
+        return await self._call("PUT", names.KIND, path, body=resource)
 
     async def served(self) -> bool:
         """Whether the API server knows FederatedSearch resources yet."""
         try:
-            found = await self._call("GET", f"/{KINDS[names.KIND].api}")
+            found = await self._call("GET", "APIResourceList", f"/{KINDS[names.KIND].api}")
         except ApiError:
             return False
         return any(item["name"] == names.PLURAL for item in found["resources"])
@@ -160,6 +183,7 @@ class Cluster:
     async def _call(
         self,
         method: str,
+        kind: str,
         path: str,
         *,
         query: list[tuple[str, str]] | None = None,
@@ -178,7 +202,9 @@ class Cluster:
             response = await self._api.call_api(*request, _request_timeout=_TIMEOUT)
             data = await response.read()
         except (ApiException, aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._answered(method, kind, 0)
             raise ApiError(0, "ApiServerUnreachable", str(error) or type(error).__name__) from error
+        self._answered(method, kind, response.status)
         return _parse(response.status, data)
 
 
@@ -193,7 +219,9 @@ def _parse(status: int, data: bytes) -> dict[str, Any]:
     raise ApiError(status, str(value.get("reason") or status), str(value.get("message") or ""))
 
 
-async def connect() -> Cluster:
+async def connect(
+    answered: Callable[[str, str, int], None] = lambda verb, kind, status: None,
+) -> Cluster:
     """Connect as the pod's service account, or by KUBECONFIG outside a cluster."""
     settings: Any = client.Configuration()
     loaders: Any = config
@@ -201,4 +229,4 @@ async def connect() -> Cluster:
         loaders.load_incluster_config(client_configuration=settings)
     except config.ConfigException:
         await loaders.load_kube_config(client_configuration=settings)
-    return Cluster(client.ApiClient(settings))
+    return Cluster(client.ApiClient(settings), answered)

@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from itertools import chain, repeat
 from typing import Any
 
@@ -19,6 +20,7 @@ import kopf
 
 from . import names
 from .cluster import ApiError, Cluster, connect
+from .metrics import Metrics, serve
 from .queue import Key, WorkQueue
 from .reconcile import Reconciler
 from .settings import Settings
@@ -39,12 +41,22 @@ class Operator:
     settings : Settings
     namespaces : sequence of str
         Those that are watched; none: all.
+    metrics_port : int or None
+        Where ``/metrics`` is served; None: nowhere.
     """
 
-    def __init__(self, settings: Settings, namespaces: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        namespaces: Sequence[str] = (),
+        metrics_port: int | None = None,
+    ) -> None:
         self.settings = settings
+        self.metrics = Metrics()
+        self._metrics_port = metrics_port
+        self._open = AsyncExitStack()
         self.namespaces: Sequence[str | None] = namespaces or (None,)
-        self.queue = WorkQueue(time.monotonic)
+        self.queue = WorkQueue(time.monotonic, waited=self.metrics.queue_seconds.observe)
         self._cluster: Cluster | None = None
         self._http: httpx.AsyncClient | None = None
         self._reconciler: Reconciler | None = None
@@ -52,13 +64,18 @@ class Operator:
 
     async def start(self) -> None:
         """Connect, and start the workers."""
-        self._cluster = await connect()
+        self._cluster = await connect(self.metrics.count_request)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(3.0, connect=2.0),
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=0),
             trust_env=False,
         )
-        reconciler = Reconciler(self._cluster, self._http, self.settings, self.queue)
+        reconciler = Reconciler(
+            self._cluster, self._http, self.settings, self.queue, metrics=self.metrics
+        )
+        if self._metrics_port is not None:
+            served = serve(self.metrics, self._metrics_port, reconciler.measure)
+            await self._open.enter_async_context(served)
         self._reconciler = reconciler
         self._workers = [
             *(asyncio.create_task(reconciler.work()) for _ in range(_WORKERS)),
@@ -70,6 +87,7 @@ class Operator:
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
+        await self._open.aclose()
         if self._http is not None:
             await self._http.aclose()
         if self._cluster is not None:

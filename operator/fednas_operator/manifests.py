@@ -20,7 +20,7 @@ from .policies import network_policies
 from .resources import client_resources, coordinator_resources, max_workers
 from .settings import Settings
 
-__all__ = ["Manifest", "children", "frozen", "repaired", "replicas"]
+__all__ = ["Manifest", "children", "frozen", "renewed", "repaired", "replicas"]
 
 Manifest = dict[str, Any]
 _TOKENS_FILE = "tokens.json"
@@ -30,8 +30,13 @@ _SESSION = "AWS_SESSION_TOKEN"
 """Likewise, where the credentials are temporary."""
 
 
-def children(search: FederatedSearch, uid: str, settings: Settings) -> Iterator[Manifest]:
-    """Every child but ConfigMap and Secrets, in the order of creation: policies before pods."""
+def children(
+    search: FederatedSearch, uid: str, settings: Settings, given: str
+) -> Iterator[Manifest]:
+    """Every child but ConfigMap and Secrets, in the order of creation: policies before pods.
+
+    ``given`` is of `adopt.given`, noted beside the frozen spec.
+    """
     name, namespace = search.metadata.name, str(search.metadata.namespace)
     yield _service_account(search, uid)
     yield from network_policies(search, uid, settings)
@@ -45,13 +50,13 @@ def children(search: FederatedSearch, uid: str, settings: Settings) -> Iterator[
             ],
         },
     }
-    yield _coordinator(search, uid, settings)
+    yield _coordinator(search, uid, settings, given)
     url = f"http://{names.child_name(name, names.COORDINATOR, uid)}.{namespace}.svc:{names.PORT}"
     for device_class in search.spec.device_classes:
         yield _clients(search, uid, device_class, url, settings)
 
 
-def frozen(search: FederatedSearch, uid: str, master_key: str) -> Iterator[Manifest]:
+def frozen(search: FederatedSearch, uid: str, master_key: str, given: str) -> Iterator[Manifest]:
     """What is made once, when the search is accepted: the ConfigMap, then the Secrets.
 
     The coordinator mounts the ConfigMap: the resolved spec, which it journals, and hashes of all
@@ -71,8 +76,10 @@ def frozen(search: FederatedSearch, uid: str, master_key: str) -> Iterator[Manif
                 "stringData": {"token": token},
             }
         )
+    head = _head("v1", "ConfigMap", search, uid, names.COORDINATOR)
+    head["metadata"]["annotations"] = {names.GIVEN: given}
     yield {
-        **_head("v1", "ConfigMap", search, uid, names.COORDINATOR),
+        **head,
         "immutable": True,
         "data": {names.SPEC_FILE: _text(search), _TOKENS_FILE: _json(hashes)},
     }
@@ -127,6 +134,29 @@ def repaired(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Manifest | 
     return None if right else {**wanted, "metadata": found["metadata"], "spec": spec}
 
 
+def renewed(wanted: Manifest, found: Mapping[str, Any], *, keep_image: bool) -> Manifest:
+    """A Deployment or policy of a stopped search as its spec now wants it, still without pods.
+
+    Parameters
+    ----------
+    wanted : dict
+    found : mapping
+        As it is.
+    keep_image : bool
+        Whether its image is the chart's of when it was made, and is to stay so.
+    """
+    meta = wanted["metadata"]
+    annotations = (found["metadata"].get("annotations") or {}) | meta.get("annotations", {})
+    version = found["metadata"]["resourceVersion"]
+    new = {**wanted, "metadata": {**meta, "annotations": annotations, "resourceVersion": version}}
+    if wanted["kind"] == "Deployment":
+        new["spec"]["replicas"] = found["spec"].get("replicas") or 0
+        if keep_image:
+            (container,) = new["spec"]["template"]["spec"]["containers"]
+            container["image"] = found["spec"]["template"]["spec"]["containers"][0]["image"]
+    return new
+
+
 def _as_made(policy: Mapping[str, Any]) -> Mapping[str, Any] | None:
     try:
         made = json.loads(policy["metadata"]["annotations"][names.MADE])
@@ -163,7 +193,7 @@ def _service_account(search: FederatedSearch, uid: str) -> Manifest:
     return {**head, "automountServiceAccountToken": False}
 
 
-def _coordinator(search: FederatedSearch, uid: str, settings: Settings) -> Manifest:
+def _coordinator(search: FederatedSearch, uid: str, settings: Settings, given: str) -> Manifest:
     spec = search.spec
     assert spec.storage is not None, "checked at acceptance"
     name = names.child_name(search.metadata.name, names.COORDINATOR, uid)
@@ -204,7 +234,7 @@ def _coordinator(search: FederatedSearch, uid: str, settings: Settings) -> Manif
         *tracking_ca,
     ]
     head = _head("apps/v1", "Deployment", search, uid, names.COORDINATOR)
-    head["metadata"]["annotations"] = {names.SPEC: _text(search)}
+    head["metadata"]["annotations"] = {names.SPEC: _text(search), names.GIVEN: given}
     account = names.child_name(search.metadata.name, "pods", uid)
     return {
         **head,

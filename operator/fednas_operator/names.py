@@ -10,6 +10,7 @@ from typing import Any
 __all__ = [
     "CLASS",
     "COORDINATOR",
+    "GIVEN",
     "GROUP",
     "KIND",
     "MADE",
@@ -37,6 +38,8 @@ CLASS = "fednas.dev/device-class"
 ROLE = "fednas.dev/role"
 SPEC = "fednas.dev/spec"
 """The annotation of a coordinator's Deployment with the frozen spec, should its ConfigMap go."""
+GIVEN = "fednas.dev/given"
+"""Beside the frozen spec: what the user had said in the fields that may change later."""
 MADE = "fednas.dev/made"
 """The annotation of a policy with its spec as it was made."""
 MANAGED = "app.kubernetes.io/managed-by=fednas-operator"

@@ -79,6 +79,8 @@ class Memory:
         That status, as the API server took it.
     contested : int
         How often somebody else has lately changed what was written.
+    phase : str
+        Of the search.
     """
 
     picture: Picture | None = None
@@ -89,6 +91,7 @@ class Memory:
     written: float = field(default=float("-inf"))
     wrote: Object | None = None
     contested: int = 0
+    phase: str = ""
 
 
 async def observe(
@@ -121,7 +124,8 @@ async def observe(
     if memory.picture is None:
         memory.late = []
         memory.picture = await _read(cluster, namespace, name, clock)
-        for kind, item, gone in memory.late:
+        late, memory.late = memory.late, []  # without a picture, `notice` adds to it again
+        for kind, item, gone in late:
             notice(memory, kind, item, gone=gone)
     picture = memory.picture
     if picture is None:

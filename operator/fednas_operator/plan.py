@@ -9,6 +9,9 @@ The order of a search's life::
                 as they should be
     end         Complete or Failed is written; then the clients go, and once the tracking server has
                 every record (condition Tracked) all the rest; nothing is made again
+    adopt       what was changed while nothing ran is frozen in place of what was, and the children
+                made after it are replaced; only then does the search go on
+    expire      the resource goes, spec.ttlSecondsAfterFinished after its end
 
 Each step is taken only when the one before is seen in the API, so the operator may die anywhere.
 Secrets cannot be seen: they are made before the ConfigMap and deleted before it, so they are there
@@ -18,75 +21,31 @@ while it is. Where one is missing all the same, the class's pods say so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from fednas.errors import OtherNumerics, SpecError
-from fednas.spec import FederatedSearch, load_spec
+from fednas.spec import FederatedSearch
 
 from . import manifests, names
 from .accept import Refused, accept
+from .actions import Action, Consent, Create, Delete, Expire, Replace, Scale, WriteStatus
+from .adopt import follow, given, thaw, with_changes
+from .limits import expiry
 from .settings import Settings
 from .status import next_status, terminal, urgent
 from .world import World
 
-__all__ = ["Action", "Consent", "Create", "Delete", "Replace", "Scale", "WriteStatus", "plan"]
-
-
-@dataclass(frozen=True)
-class Create:
-    """Create if absent."""
-
-    manifest: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Replace:
-    """Put right what somebody changed."""
-
-    manifest: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Set the replicas of a Deployment."""
-
-    deployment: str
-    replicas: int
-
-
-@dataclass(frozen=True)
-class Delete:
-    """Delete if there."""
-
-    kind: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Consent:
-    """Let the coordinator go on with other bits than its search began with."""
-
-    address: str
-
-
-@dataclass(frozen=True)
-class WriteStatus:
-    """Replace the status; one that is not urgent may wait for a later pass."""
-
-    status: Mapping[str, Any]
-    urgent: bool
-
-
-Action = Create | Replace | Scale | Delete | Consent | WriteStatus
+__all__ = ["plan"]
 
 
 def plan(world: World, settings: Settings) -> list[Action]:
     """The actions of one pass, in order; none if the search is as it should be."""
     if "deletionTimestamp" in world.search["metadata"]:
         return []
-    verdict = _verdict(world, settings)
+    if (due := expiry(world)) is not None and world.now >= due:
+        return [Expire()]
+    frozen = _verdict(world, settings)
+    verdict = with_changes(frozen, world, settings)
     status = next_status(world, verdict)
     actions: list[Action] = []
     if status != dict(world.status):
@@ -96,6 +55,8 @@ def plan(world: World, settings: Settings) -> list[Action]:
     if world.terminal:
         return actions + list(_end(world, verdict, settings))
     if "startTime" in world.status:
+        if verdict is not frozen or not (world.renewed or world.num_running):
+            return actions + list(follow(world, frozen, verdict, settings))
         # In this order, since what the API server refuses to create ends a pass.
         actions += [*_consent(world), *_scale(world), *_create(world, verdict, settings)]
     return actions
@@ -104,9 +65,17 @@ def plan(world: World, settings: Settings) -> list[Action]:
 def _verdict(world: World, settings: Settings) -> FederatedSearch | Refused:
     """The frozen spec if there is one, else the resource's with the defaults of today."""
     frozen = world.frozen
+    if world.lost and not (world.holds("Tracked") or world.cut_short):
+        name = names.child_name(world.name, names.COORDINATOR, world.uid)
+        return Refused(
+            "SpecLost",
+            f"both copies of the accepted spec are gone, the ConfigMap and the Deployment {name}; "
+            "put one back from a backup, or delete the search and create it anew: frozen again, it "
+            "might be another, since the chart's defaults change",
+        )
     try:
         if frozen is not None:
-            return _thaw(frozen)
+            return thaw(frozen)
         return accept(world.search, settings.defaults, settings.allowed_endpoints)
     except Refused as refused:
         return refused
@@ -119,11 +88,6 @@ def _verdict(world: World, settings: Settings) -> FederatedSearch | Refused:
         )
 
 
-@lru_cache(maxsize=1024)
-def _thaw(frozen: str) -> FederatedSearch:
-    return load_spec(frozen)
-
-
 def _create(
     world: World,
     search: FederatedSearch | Refused,
@@ -134,7 +98,9 @@ def _create(
     """What is missing, and what is not as it should be."""
     if isinstance(search, Refused):
         return
-    config_map, *secrets = manifests.frozen(search, world.uid, settings.master_key)
+    config_map, *secrets = manifests.frozen(
+        search, world.uid, settings.master_key, given(world.spec)
+    )
     bare = _classes_without_secret(world)
     for secret in secrets:
         if world.config_map is None or secret["metadata"]["labels"][names.CLASS] in bare:
@@ -148,7 +114,7 @@ def _create(
         "Deployment": world.deployments,
     }
     wanted = manifests.replicas(world.spec, world.uid, world.name)
-    for manifest in manifests.children(search, world.uid, settings):
+    for manifest in manifests.children(search, world.uid, settings, given(world.spec)):
         kind, name = manifest["kind"], manifest["metadata"]["name"]
         found = present[kind].get(name)
         if found is not None:
@@ -195,7 +161,7 @@ def _end(world: World, search: FederatedSearch | Refused, settings: Settings) ->
     for name in sorted(world.deployments):
         if name != coordinator:
             yield Delete("Deployment", name)
-    if not world.holds("Tracked"):
+    if not (world.holds("Tracked") or world.cut_short or world.lost):
         yield from _create(world, search, settings, clients=False)
         deployment = world.deployments.get(coordinator)
         if deployment is not None and deployment["spec"].get("replicas") != 1:

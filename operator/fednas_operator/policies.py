@@ -3,6 +3,7 @@
 ====================  ===========================================================
 pods of one search    none but what follows, in or out
 operator              -> coordinator, for its status, and to pass on consent
+whoever may scrape    -> coordinator, for its metrics; the rest asks for a token
 clients               -> coordinator, store, DNS
 coordinator           -> store, MLflow, DNS
 ====================  ===========================================================
@@ -44,7 +45,7 @@ def network_policies(
         uid,
         names.COORDINATOR,
         _pods(uid, names.COORDINATOR),
-        [{"from": [_operator(settings), clients], "ports": [port]}],
+        [{"from": [_operator(settings), clients, *settings.metrics_ingress], "ports": [port]}],
         [_dns(settings), store, *_tracking(search, settings)],
     )
     yield _policy(

@@ -31,10 +31,18 @@ class WorkQueue:
         Monotonic seconds.
     backoff_cap : float
         Longest pause after failures, in seconds; pauses double from half a second, with jitter.
+    waited : callable
+        Takes the seconds for which a key was due before it was taken.
     """
 
-    def __init__(self, clock: Callable[[], float], backoff_cap: float = 30.0) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        backoff_cap: float = 30.0,
+        waited: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self._clock = clock
+        self._waited = waited
         self._cap = backoff_cap
         self._due: dict[Key, float] = {}
         self._not_before: dict[Key, float] = {}
@@ -69,7 +77,8 @@ class WorkQueue:
         ready = [(due, key) for key, due in self._due.items() if key not in self._active]
         if not ready or (first := min(ready))[0] > now:
             return None
-        key = first[1]
+        due, key = first
+        self._waited(now - due)
         del self._due[key]
         self._active[key] = now
         return key

@@ -10,12 +10,15 @@ from datetime import UTC, datetime
 
 import httpx
 
-from . import names
+from . import events, names
 from .act import Outcome, act
+from .actions import Action, Create, WriteStatus
 from .cluster import ApiError, Cluster
 from .coordinator import Coordinators
+from .limits import until_due
+from .metrics import Metrics
 from .observe import Memory, notice, observe
-from .plan import Action, Create, WriteStatus, plan
+from .plan import plan
 from .queue import Key, WorkQueue
 from .settings import Settings
 from .status import urgent, with_problem
@@ -28,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 _PASS_SECONDS = 60.0
 """A pass that takes longer is given up: other searches wait for its worker."""
+_LEAST = 0.5
+"""Until a look that a deadline asks for, in seconds."""
 _LONGEST = 30.0
 """Between two looks at a search that is refused something, or whose coordinator is silent."""
 _CONTEST_SECONDS = 60.0
@@ -49,6 +54,10 @@ class Reconciler:
         Filled by events; keys that need another look are put back with a delay.
     clock : callable
         Monotonic seconds.
+    today : callable
+        The time of day, as conditions have it.
+    metrics : Metrics, optional
+        Where passes are counted.
     """
 
     def __init__(
@@ -58,10 +67,14 @@ class Reconciler:
         settings: Settings,
         queue: WorkQueue,
         clock: Callable[[], float] = time.monotonic,
+        today: Callable[[], datetime] = lambda: datetime.now(UTC),
+        metrics: Metrics | None = None,
     ) -> None:
         self._cluster = cluster
         self._coordinators = Coordinators(http, settings.master_key)
-        self._settings, self._queue, self._clock = settings, queue, clock
+        self._settings, self._queue = settings, queue
+        self._clock, self._today = clock, today
+        self._metrics = metrics or Metrics()
         self._memories: dict[Key, Memory] = {}
 
     async def work(self) -> None:
@@ -72,21 +85,34 @@ class Reconciler:
 
     async def work_on(self, key: Key) -> None:
         """One pass, and when the next is due."""
+        began = self._clock()
         try:
             async with asyncio.timeout(_PASS_SECONDS):
                 again = await self.reconcile(key)
         except (ApiError, TimeoutError) as error:
+            result = "failed"
             self._forget(key)
             if isinstance(error, ApiError) and error.status == 422:  # of our own making
                 await self._confess(key, error)
             pause = self._queue.failed(key)
             _log.info("%s/%s: %s; again in %.1f s", *key, error or "too slow", pause)
         except Exception as error:
+            result = "broken"
             _log.exception("%s/%s: unexpected", *key)
             await self._confess(key, error)
             self._queue.failed(key)
         else:
+            memory = self._memories.get(key)
+            result = "refused" if memory is not None and memory.problem is not None else "done"
             self._queue.done(key, again)
+        self._metrics.reconciles.labels(result).inc()
+        self._metrics.reconcile_seconds.observe(self._clock() - began)
+
+    def measure(self) -> None:
+        """Set the gauges of the metrics."""
+        self._metrics.queue_length.set(len(self._queue))
+        self._metrics.queue_lag.set(self._queue.lag())
+        self._metrics.count_phases(memory.phase for memory in self._memories.values())
 
     def notice(self, key: Key, kind: str, item: Object, *, gone: bool = False) -> None:
         """An event: bring what is known of the search up to date."""
@@ -111,7 +137,7 @@ class Reconciler:
             self._coordinators,
             *key,
             memory=memory,
-            now=datetime.now(UTC),
+            now=self._today(),
             clock=self._clock(),
             keep=self._settings.resync_seconds,
         )
@@ -124,6 +150,8 @@ class Reconciler:
         _tell(key, world, actions)
         outcome = await act(self._cluster, self._coordinators, world, actions)
         self._remember(key, memory, outcome)
+        status = world.status if outcome.written is None else outcome.written["status"]
+        memory.phase = str(status.get("phase", ""))
         return self._again(world, memory, outcome, held_back=len(actions) < len(planned))
 
     def _heed_others(self, key: Key, world: World, memory: Memory) -> None:
@@ -165,6 +193,13 @@ class Reconciler:
                 memory.picture.put_right(manifest)
 
     def _again(self, world: World, memory: Memory, outcome: Outcome, held_back: bool) -> float:
+        due = until_due(world)
+        pause = self._pause(world, memory, outcome, held_back)
+        if due is None or memory.problem is not None:
+            return pause
+        return min(pause, max(due, _LEAST))  # a status that is held back may keep it due
+
+    def _pause(self, world: World, memory: Memory, outcome: Outcome, held_back: bool) -> float:
         poll = self._settings.poll_seconds
         if memory.problem is not None:
             return min(_LONGEST, poll * (1 << min(memory.refused - 1, 10)))
@@ -194,9 +229,12 @@ class Reconciler:
                 search = await self._cluster.get(names.KIND, *key)
                 if search is None:
                     return
-                status = with_problem(search.get("status") or {}, problem, datetime.now(UTC))
-                if status != search.get("status"):
+                now, before = self._today(), search.get("status") or {}
+                status = with_problem(before, problem, now)
+                if status != before:
                     await self._cluster.replace_status({**search, "status": status})
+                    notes = events.transitions(before, status)
+                    await events.post(self._cluster, search, notes, now)
         except Exception as again:
             _log.info("%s/%s: the status cannot say so: %s", *key, again)
 

@@ -81,6 +81,9 @@ class Settings(_Part):
         Peers of the default store and the default MLflow.
     dns_egress : Egress
         Of the cluster's name servers: any address, on port 53, unless given.
+    metrics_ingress : tuple of dict
+        ``NetworkPolicyPeer`` objects of those who may read the metrics of a coordinator, besides
+        the operator and the clients.
     allowed_endpoints : tuple of str
         Stores and tracking servers that a search may name besides the defaults:
         ``https://*.example.org``, where ``*`` is any text without ``/`` and ``:``. Empty: any.
@@ -98,6 +101,7 @@ class Settings(_Part):
     store_egress: Egress = Egress()
     tracking_egress: Egress = Egress()
     dns_egress: Egress = Egress()
+    metrics_ingress: tuple[dict[str, Any], ...] = ()
     allowed_endpoints: tuple[str, ...] = ()
     operator: OperatorPods = OperatorPods()
     poll_seconds: float = Field(default=3.0, gt=0)

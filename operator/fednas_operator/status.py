@@ -7,14 +7,15 @@ coordinator answers, the last figures stay.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from fednas.spec import FederatedSearch, SearchStatus
 
 from . import names
 from .accept import Refused
+from .conditions import Condition, dated, stamp, summary
+from .limits import overrun
 from .reasons import degraded
 from .world import Object, Problem, World
 
@@ -24,16 +25,7 @@ _OPERATOR_FIELDS = {"conditions", "observedGeneration", "pods", "phase", "startT
 _REPORTED = {
     field.alias or name for name, field in SearchStatus.model_fields.items()
 } - _OPERATOR_FIELDS
-_MESSAGE_BYTES = 512
 _REASON_LETTERS = 32
-
-
-@dataclass(frozen=True)
-class _Condition:
-    type: str
-    holds: bool
-    reason: str
-    message: str
 
 
 def next_status(world: World, verdict: FederatedSearch | Refused) -> dict[str, Any]:
@@ -53,30 +45,35 @@ def next_status(world: World, verdict: FederatedSearch | Refused) -> dict[str, A
     started = world.status.get("startTime")
     if started is None and isinstance(verdict, FederatedSearch) and not _unstarted(world):
         born = world.config_map["metadata"]["creationTimestamp"] if world.config_map else None
-        started = born or _stamp(world.now)
+        started = born or stamp(world.now)
     if started is not None:
         status["startTime"] = started
     status["observedGeneration"] = world.search["metadata"].get("generation", 1)
     status["pods"] = _pods(world)
     status["phase"] = _phase(world, reported)
+    conditions = list(_conditions(world, verdict, status["phase"]))
     status["conditions"] = [
-        _dated(world.condition(condition.type), condition, world.now)
-        for condition in _conditions(world, verdict, status["phase"])
+        dated(world.condition(condition.type), condition, world.now)
+        | {"observedGeneration": status["observedGeneration"]}
+        for condition in (*conditions, *summary(conditions))
     ]
-    for condition in status["conditions"]:
-        condition["observedGeneration"] = status["observedGeneration"]
     status["display"] = {**status.get("display", {}), "reason": _reason(status["conditions"])}
     return status
 
 
 def with_problem(status: Object, problem: Problem, now: datetime) -> dict[str, Any]:
     """A status that says so and is otherwise the same: for when none can be made."""
-    others = [c for c in status.get("conditions") or () if c["type"] != "Degraded"]
-    before = next((c for c in status.get("conditions") or () if c["type"] == "Degraded"), None)
-    condition = _dated(before, _Condition("Degraded", True, problem.reason, problem.message), now)
-    if "observedGeneration" in status:
-        condition["observedGeneration"] = status["observedGeneration"]
-    conditions = [*others, condition]
+    before = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    anew = [Condition("Degraded", True, problem.reason, problem.message)]
+    if not terminal(status):
+        anew += summary(anew)
+    gone = {condition.type for condition in anew} | ({"Stalled"} if len(anew) > 1 else set())
+    conditions = [condition for kind, condition in before.items() if kind not in gone]
+    for condition in anew:
+        made = dated(before.get(condition.type), condition, now)
+        if "observedGeneration" in status:
+            made["observedGeneration"] = status["observedGeneration"]
+        conditions.append(made)
     display = {**status.get("display", {}), "reason": _reason(conditions)}
     return {**status, "conditions": conditions, "display": display}
 
@@ -128,20 +125,12 @@ def _unstarted(world: World) -> bool:
     return world.suspended and not world.deployments and world.config_map is None
 
 
-def _running(world: World) -> int:
-    """Pods that are there or still to come."""
-    wanted = sum(int(item["spec"].get("replicas") or 0) for item in world.deployments.values())
-    ended = {"Failed", "Succeeded"}
-    alive = [pod for pod in world.pods if (pod.get("status") or {}).get("phase") not in ended]
-    return max(wanted, len(alive))
-
-
-def _suspended(world: World, over: bool) -> _Condition:
+def _suspended(world: World, over: bool) -> Condition:
     if over or not world.suspended:
-        return _Condition("Suspended", False, "Running", "spec.suspend is false")
-    if count := _running(world):
-        return _Condition("Suspended", False, "Suspending", f"{count} pods are still to end")
-    return _Condition(
+        return Condition("Suspended", False, "Running", "spec.suspend is false")
+    if count := world.num_running:
+        return Condition("Suspended", False, "Suspending", f"{count} pods are still to end")
+    return Condition(
         "Suspended", True, "Suspended", "spec.suspend is true; set it to false to go on"
     )
 
@@ -168,7 +157,9 @@ def _phase(world: World, reported: Object) -> str:
         return "Complete"
     if world.report is not None and world.report.get("over"):
         return "Failed" if world.report.get("failed") else "Complete"
-    if world.suspended and not _running(world):
+    if overrun(world):
+        return "Failed"
+    if world.suspended and not world.num_running:
         return "Suspended"
     for phase in (reported.get("phase"), world.status.get("phase")):
         if phase in {"Initializing", "Searching"}:
@@ -178,22 +169,22 @@ def _phase(world: World, reported: Object) -> str:
 
 def _conditions(
     world: World, verdict: FederatedSearch | Refused, phase: str
-) -> Iterator[_Condition]:
+) -> Iterator[Condition]:
     over = phase in {"Complete", "Failed"}
-    if isinstance(verdict, Refused) and world.frozen is None and not over:
-        yield _Condition("Accepted", False, verdict.reason, verdict.message)
-        yield _Condition("Progressing", False, "NotAccepted", "nothing runs until it is accepted")
+    if isinstance(verdict, Refused) and world.frozen is None and not (over or world.lost):
+        yield Condition("Accepted", False, verdict.reason, verdict.message)
+        yield Condition("Progressing", False, "NotAccepted", "nothing runs until it is accepted")
         yield _suspended(world, over)
         return
-    yield _Condition("Accepted", True, "Accepted", _accepted(verdict))
-    yield _Condition("Progressing", *_PROGRESS[phase])
+    yield Condition("Accepted", True, "Accepted", _accepted(verdict))
+    yield Condition("Progressing", *_PROGRESS[phase])
     problem = None if over or _unstarted(world) else degraded(world)
     if problem is None and isinstance(verdict, Refused) and not over:
         problem = Problem(verdict.reason, verdict.message)
     if problem is None:
-        yield _Condition("Degraded", False, "AsExpected", "nothing is amiss")
+        yield Condition("Degraded", False, "AsExpected", "nothing is amiss")
     else:
-        yield _Condition("Degraded", True, problem.reason, problem.message)
+        yield Condition("Degraded", True, problem.reason, problem.message)
     yield _suspended(world, over)
     if over:
         yield _outcome(world, phase)
@@ -215,24 +206,38 @@ def _accepted(verdict: FederatedSearch | Refused) -> str:
     return "; ".join(["the spec can be run", *(f"warning: {warning}" for warning in warnings)])
 
 
-def _outcome(world: World, phase: str) -> _Condition:
+def _outcome(world: World, phase: str) -> Condition:
     before = world.condition(phase)
     if before is not None and before["status"] == "True":
-        return _Condition(phase, True, before["reason"], before["message"])
+        return Condition(phase, True, before["reason"], before["message"])
+    if overrun(world):
+        seconds = world.spec["activeDeadlineSeconds"]
+        message = (
+            f"it has run for longer than spec.activeDeadlineSeconds: {seconds} s; "
+            "the ladder so far is in the bucket"
+        )
+        return Condition("Failed", True, "DeadlineExceeded", message)
     report = world.report or {}
-    return _Condition(
+    return Condition(
         phase, True, str(report.get("reason") or phase), str(report.get("message") or "")
     )
 
 
-def _tracked(world: World) -> _Condition:
+def _tracked(world: World) -> Condition:
     """Durable: once True, the children go and are never made again."""
     if world.holds("Tracked"):
-        return _Condition("Tracked", True, "Delivered", "every record reached the tracking server")
+        return Condition("Tracked", True, "Delivered", "every record reached the tracking server")
     report = world.report
+    if world.cut_short or world.lost or overrun(world):
+        return Condition(
+            "Tracked",
+            False,
+            "Interrupted",
+            "the coordinator was ended before MLflow had every record; the journal has all",
+        )
     if report is not None and report.get("over") and _pending(report) == 0:
-        return _Condition("Tracked", True, "Delivered", "every record reached the tracking server")
-    return _Condition(
+        return Condition("Tracked", True, "Delivered", "every record reached the tracking server")
+    return Condition(
         "Tracked",
         False,
         "Pending",
@@ -243,29 +248,3 @@ def _tracked(world: World) -> _Condition:
 
 def _pending(report: Object) -> int:
     return int((report.get("tracking") or {}).get("pending") or 0)
-
-
-def _dated(before: Object | None, condition: _Condition, now: datetime) -> dict[str, Any]:
-    """As the API has it; the time of the last transition is carried over."""
-    value = "True" if condition.holds else "False"
-    same = before is not None and before["status"] == value
-    return {
-        "type": condition.type,
-        "status": value,
-        "reason": condition.reason,
-        "message": _cut(condition.message),
-        "lastTransitionTime": before["lastTransitionTime"]
-        if same and before is not None
-        else _stamp(now),
-    }
-
-
-def _cut(message: str) -> str:
-    data = message.encode()
-    if len(data) <= _MESSAGE_BYTES:
-        return message
-    return data[: _MESSAGE_BYTES - 3].decode(errors="ignore") + "..."
-
-
-def _stamp(now: datetime) -> str:
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -89,10 +89,42 @@ class World:
         """The text of the frozen spec, from the ConfigMap or from the coordinator's Deployment."""
         if self.config_map is not None:
             return str(self.config_map["data"][names.SPEC_FILE])
-        coordinator = names.child_name(self.name, names.COORDINATOR, self.uid)
-        deployment = self.deployments.get(coordinator) or {"metadata": {}}
-        found: str | None = (deployment["metadata"].get("annotations") or {}).get(names.SPEC)
-        return found
+        return self.made_after
+
+    @property
+    def lost(self) -> bool:
+        """Whether a spec was frozen, and both its copies are gone."""
+        children = (self.deployments, self.services, self.service_accounts, self.policies)
+        reported = {"clients", "rounds"} & self.status.keys()  # by the coordinator
+        return self.frozen is None and (any(children) or bool(reported))
+
+    @property
+    def given(self) -> str | None:
+        """What the user had said when it was frozen; None: that was an earlier operator."""
+        return _annotation(self.config_map or self.coordinator, names.GIVEN)
+
+    @property
+    def coordinator(self) -> Object | None:
+        """The coordinator's Deployment."""
+        return self.deployments.get(names.child_name(self.name, names.COORDINATOR, self.uid))
+
+    @property
+    def made_after(self) -> str | None:
+        """The text of the spec after which the Deployments were made."""
+        return _annotation(self.coordinator, names.SPEC)
+
+    @property
+    def renewed(self) -> bool:
+        """Whether that is the frozen one, and not one before it."""
+        return self.config_map is None or not self.deployments or self.made_after == self.frozen
+
+    @property
+    def num_running(self) -> int:
+        """Pods that are there or still to come."""
+        wanted = sum(int(item["spec"].get("replicas") or 0) for item in self.deployments.values())
+        ended = {"Failed", "Succeeded"}
+        alive = [pod for pod in self.pods if (pod.get("status") or {}).get("phase") not in ended]
+        return max(wanted, len(alive))
 
     @property
     def suspended(self) -> bool:
@@ -113,6 +145,17 @@ class World:
         return condition is not None and condition["status"] == "True"
 
     @property
+    def cut_short(self) -> bool:
+        """Whether the operator ended it: its coordinator knows nothing of that."""
+        failed = self.condition("Failed")
+        return failed is not None and failed["reason"] == "DeadlineExceeded"
+
+    @property
     def terminal(self) -> bool:
         """Whether the resource's status says that the search is over."""
         return self.holds("Complete") or self.holds("Failed")
+
+
+def _annotation(item: Object | None, name: str) -> str | None:
+    found: str | None = ((item or {"metadata": {}})["metadata"].get("annotations") or {}).get(name)
+    return found

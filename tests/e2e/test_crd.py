@@ -105,11 +105,7 @@ CHANGES: list[tuple[str, str, Any]] = [
     ("replace", "/spec/target/macs/share", 0.4),
     ("add", "/spec/strategy/netAdapt/filterStep", 4),
     ("replace", "/spec/training/epochs", 2),
-    ("add", "/spec/coordinator/resources/limits", {"cpu": "2"}),
-    ("add", "/spec/coordinator/template", {"nodeSelector": {"pool": "ml"}}),
-    ("add", "/spec/deviceClasses/1/template", {"image": "other"}),
     ("replace", "/spec/federation/quorum", 0.5),
-    ("add", "/spec/tracking", {"uri": "http://mlflow:5000"}),
     ("replace", "/spec/deviceClasses/0/clients", 9),
     ("replace", "/spec/deviceClasses/0/name", "tablet"),
     ("remove", "/spec/deviceClasses/0/budget", None),
@@ -118,9 +114,51 @@ CHANGES: list[tuple[str, str, Any]] = [
 ]
 
 
+CHANGES_WHILE_SUSPENDED: list[tuple[str, str, Any]] = [
+    ("add", "/spec/coordinator/resources/limits", {"cpu": "2"}),
+    ("add", "/spec/coordinator/template", {"nodeSelector": {"pool": "ml"}}),
+    ("add", "/spec/deviceClasses/1/template", {"image": "other"}),
+    ("add", "/spec/deviceClasses/1/resources/limits", {"memory": "2Gi"}),
+    ("add", "/spec/tracking", {"uri": "http://mlflow:5000"}),
+    ("remove", "/spec/tracking", None),
+    ("add", "/spec/storage", {"endpoint": "http://s:9000", "bucket": "abc", "secretName": "s"}),
+]
+
+
 def change(name: str, op: str, path: str, value: Any) -> subprocess.CompletedProcess[str]:
     patch = json.dumps([{"op": op, "path": path, "value": value}])
     return kubectl("patch", CRD, name, "--type=json", "-p", patch)
+
+
+def test_where_a_search_runs_may_change_once_it_is_suspended_and_no_sooner(running: str) -> None:
+    for condition in ("False", "True"):
+        assert change(running, "add", "/spec/suspend", True).returncode == 0
+        suspended = {
+            "type": "Suspended",
+            "status": condition,
+            "reason": "Suspending",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+        kubectl(
+            *("patch", CRD, running, "--subresource=status", "--type=merge"),
+            *("-p", json.dumps({"status": {"conditions": [suspended]}})),
+        )
+        for op, path, value in CHANGES_WHILE_SUSPENDED:
+            done = change(running, op, path, value)
+            if condition == "True":
+                assert done.returncode == 0, done.stderr
+            elif op == "add":
+                assert "suspend it first" in done.stderr, path
+        for op, path, value in CHANGES:
+            assert change(running, op, path, value).returncode != 0, path
+
+
+@pytest.mark.usefixtures("_crd")
+def test_a_file_as_tracking_server_is_refused() -> None:
+    text = moved(ROOT / "examples/small.yaml").rstrip() + "\n  tracking: {uri: 'sqlite:///m.db'}\n"
+    done = apply(text, "--dry-run=server")
+    assert done.returncode != 0
+    assert "spec.tracking.uri" in done.stderr
 
 
 def test_a_search_that_has_started_is_fixed_but_for_suspend_consent_and_pods(running: str) -> None:
@@ -133,7 +171,9 @@ def test_a_search_that_has_started_is_fixed_but_for_suspend_consent_and_pods(run
     for path, value in (
         ("/spec/suspend", True),
         ("/spec/acceptNewNumerics", True),
+        ("/spec/activeDeadlineSeconds", 60),
+        ("/spec/ttlSecondsAfterFinished", 0),
         ("/spec/deviceClasses/1/pods", 3),
     ):
-        done = change(running, "replace", path, value)
+        done = change(running, "add", path, value)
         assert done.returncode == 0, done.stderr

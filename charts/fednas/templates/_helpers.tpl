@@ -134,6 +134,7 @@ null
   "trackingEgress": {{ include "fednas.egress" (list . "mlflow" 5000 .Values.networkPolicy.tracking .Values.defaults.tracking.uri) }},
   "allowedEndpoints": {{ .Values.allowedEndpoints | toJson }},
   "dnsEgress": {{ .Values.networkPolicy.dns | toJson }},
+  "metricsIngress": {{ .Values.networkPolicy.metrics.peers | toJson }},
   "operator": {
     "namespace": {{ .Release.Namespace | quote }},
     "labels": {{ include "fednas.selector" (list . "operator") | fromYaml | toJson }}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,23 @@ def test_what_is_no_spec_is_bad_input(
     assert said.code == 2
     assert said.err.startswith("error: ")
     assert fednas("validate", tmp_path).code == 2
+
+
+@pytest.mark.parametrize("by", ["namespace", "storage"])
+def test_a_file_as_tracking_server_is_refused_where_the_search_is_a_cluster_s(
+    fednas: Command, spec_file: Path, by: str
+) -> None:
+    sqlite = ("--set", "tracking.uri=sqlite:///mlflow.db")
+    said = fednas("validate", spec_file, *sqlite)
+    assert said.code == 0
+    assert said.err.startswith("warning: spec.tracking.uri: ")
+    spec = json.loads(spec_file.read_text())
+    if by == "namespace":
+        spec["metadata"]["namespace"] = "team"
+    else:
+        spec["spec"]["storage"] = {"endpoint": "http://s:9", "bucket": "abc", "secretName": "s"}
+    spec_file.write_text(json.dumps(spec))
+    said = fednas("validate", spec_file, *sqlite)
+    assert said.code == 2
+    assert "spec.tracking.uri: got 'sqlite:///mlflow.db'; must be" in said.err
+    assert fednas("validate", spec_file, "--set", "tracking.uri=http://mlflow:5000").code == 0

@@ -12,16 +12,18 @@ import copy
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import httpx
 
 from fednas_operator import names
 from fednas_operator.cluster import KINDS, Cluster
+from fednas_operator.metrics import Metrics
 from fednas_operator.queue import Key, WorkQueue
 from fednas_operator.reconcile import Reconciler
 from fednas_operator.settings import Settings
-from tests.unit.operator.simulation import RESOURCE, SETTINGS
+from tests.unit.operator.simulation import NOW, RESOURCE, SETTINGS
 
 KEY = Key("team", "two-classes")
 WATCHED = {names.KIND, "Deployment", "Pod"}
@@ -85,6 +87,7 @@ class FakeApi:
 
     def __init__(self, told: Callable[[str, str, Object], None]) -> None:
         self.objects: dict[tuple[str, str, str], Object] = {}
+        self.events: dict[str, Object] = {}
         self.requests: list[Request] = []
         self.fault: Callable[[Request], Fault | None] = lambda request: None
         self._told, self._version = told, 100
@@ -118,6 +121,11 @@ class FakeApi:
         match call.verb, call.sub:
             case "GET", _ if not call.name:
                 return self._page(call.kind, namespace, dict(request["query_params"] or ()))
+            case "POST", _ if call.kind == "Event":
+                if call.name in self.events:
+                    return _refusal(409, "AlreadyExists", f"{call.name} already exists")
+                self.events[call.name] = body
+                return Response(201, body)
             case "POST", _:
                 name = body["metadata"]["name"]
                 if (call.kind, namespace, name) in self.objects:
@@ -138,9 +146,13 @@ class FakeApi:
                 given = body["metadata"].get("resourceVersion")
                 if given != found["metadata"]["resourceVersion"]:
                     return _refusal(409, "Conflict", "the object has been modified")
-                new = {**copy.deepcopy(found), "status": body["status"]} if sub else body
+                kept = {"status": found["status"]} if "status" in found else {}
+                new = {**copy.deepcopy(found), "status": body["status"]} if sub else body | kept
                 return Response(200, self.put(new))
             case "DELETE", _:
+                wanted = (body or {}).get("preconditions", {})
+                if any(found["metadata"].get(name) != value for name, value in wanted.items()):
+                    return _refusal(409, "Conflict", "the preconditions do not hold")
                 self.delete(*key)
                 return Response(200, {"kind": "Status"})
         raise AssertionError(call)
@@ -210,6 +222,7 @@ class World:
     def __post_init__(self) -> None:
         self.api = FakeApi(self._told)
         self.asked = 0
+        self.metrics = Metrics()
         self.operators: list[Reconciler] = []
         self.queues: list[WorkQueue] = []
         self.api.put(self.resource)
@@ -217,10 +230,16 @@ class World:
 
     def operator(self, settings: Settings | None = None) -> Reconciler:
         """Start one more operator."""
-        queue = WorkQueue(lambda: self.now)
+        queue = WorkQueue(lambda: self.now, waited=self.metrics.queue_seconds.observe)
         http = httpx.AsyncClient(transport=httpx.MockTransport(self._coordinator))
         made = Reconciler(
-            Cluster(self.api), http, settings or self.settings, queue, lambda: self.now
+            Cluster(self.api, self.metrics.count_request),
+            http,
+            settings or self.settings,
+            queue,
+            lambda: self.now,
+            lambda: NOW + timedelta(seconds=self.now - 1000),
+            self.metrics,
         )
         self.operators.append(made)
         self.queues.append(queue)

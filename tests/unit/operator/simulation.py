@@ -8,7 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fednas_operator.plan import Action, Consent, Create, Delete, Replace, Scale, WriteStatus, plan
+from fednas_operator.actions import (
+    Action,
+    Consent,
+    Create,
+    Delete,
+    Expire,
+    Refreeze,
+    Renew,
+    Replace,
+    Scale,
+    WriteStatus,
+)
+from fednas_operator.plan import plan
 from fednas_operator.settings import Settings
 from fednas_operator.world import World
 
@@ -104,7 +116,7 @@ class Simulation:
                 self.change(search={**self.world.search, "status": copy.deepcopy(dict(status))})
             case Create(manifest):
                 self._create(copy.deepcopy(dict(manifest)))
-            case Replace(manifest):
+            case Replace(manifest) | Renew(manifest):
                 field = _FIELDS[manifest["kind"]]
                 name = manifest["metadata"]["name"]
                 assert name in getattr(self.world, field)
@@ -116,6 +128,10 @@ class Simulation:
                 self.change(deployments={**self.world.deployments, deployment: found})
             case Delete(kind, name):
                 self._delete(kind, name)
+            case Refreeze(manifest):
+                self.change(config_map=copy.deepcopy(dict(manifest)))
+            case Expire():
+                raise AssertionError("no test of these lets a search expire")
             case Consent():
                 self.change(report={**(self.world.report or {}), "degraded": None})
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fednas_operator.accept import Refused, accept
-from fednas_operator.plan import WriteStatus, plan
+from fednas_operator.actions import WriteStatus
+from fednas_operator.plan import plan
 from tests.unit.operator.simulation import SETTINGS, Simulation
 
 ALLOWED = ("https://*.example.org", "http://minio.storage.svc:9000")

@@ -12,8 +12,8 @@ import pytest
 
 from fednas_operator import names
 from fednas_operator.act import act
+from fednas_operator.actions import Consent, Scale
 from fednas_operator.coordinator import Coordinators
-from fednas_operator.plan import Consent, Scale
 from fednas_operator.world import Problem
 from tests.unit.operator.simulation import SETTINGS, UID, Simulation
 

@@ -224,6 +224,18 @@ def test_all_pods_meet_the_restricted_pod_security_standard() -> None:
 
 
 @needs_helm
+def test_metrics_have_a_port_of_the_operator_and_peers_of_the_coordinators() -> None:
+    objects = rendered()
+    pod = one(objects, "Deployment", "fednas-operator")["spec"]["template"]["spec"]
+    ports = {port["name"]: port["containerPort"] for port in pod["containers"][0]["ports"]}
+    assert ports["metrics"] == 8082
+    assert settings_of(objects).metrics_ingress == ()
+    monitoring = "networkPolicy.metrics.peers[0].namespaceSelector.matchLabels.name=monitoring"
+    (peer,) = settings_of(rendered(monitoring)).metrics_ingress
+    assert peer == {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}
+
+
+@needs_helm
 def test_the_operator_may_make_secrets_but_never_read_them() -> None:
     role = one(rendered(), "ClusterRole", "fednas-operator")
     verbs = [set(rule["verbs"]) for rule in role["rules"] if "secrets" in rule["resources"]]

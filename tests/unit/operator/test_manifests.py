@@ -10,6 +10,7 @@ import yaml
 from fednas.spec import PodIds, PodTemplate
 from fednas_operator import manifests, names
 from fednas_operator.accept import accept
+from fednas_operator.adopt import given
 from fednas_operator.resources import client_resources, coordinator_resources, max_workers
 from fednas_operator.settings import Defaults, Egress, Settings
 from tests.unit.operator.simulation import GOLDEN, UID
@@ -33,8 +34,8 @@ _Blocks.add_representer(
 def everything(resource: dict[str, Any], settings: Settings) -> list[dict[str, Any]]:
     search = accept(resource, settings.defaults)
     return [
-        *manifests.frozen(search, UID, settings.master_key),
-        *manifests.children(search, UID, settings),
+        *manifests.frozen(search, UID, settings.master_key, given(resource["spec"])),
+        *manifests.children(search, UID, settings, given(resource["spec"])),
     ]
 
 
@@ -401,3 +402,17 @@ def test_a_name_that_starts_with_a_digit_makes_a_service_that_starts_with_a_lett
         child = names.child_name(name, "coordinator", "0b1f2a3c-1111-4222-8333-444444444444")
         assert child[0].isalpha()
         assert len(child) <= 54
+
+
+def test_metrics_of_the_coordinator_alone_are_for_whom_the_administrator_names(
+    resource: dict[str, Any], settings: Settings
+) -> None:
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    settings = settings.model_copy(update={"metrics_ingress": (peer,)})
+    let_in = {
+        item["metadata"]["name"]
+        for item in everything(resource, settings)
+        if item["kind"] == "NetworkPolicy"
+        and any(peer in rule["from"] for rule in item["spec"]["ingress"])
+    }
+    assert let_in == {"two-classes-coordinator-0b1f2a"}

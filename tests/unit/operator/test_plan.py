@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from fednas_operator.plan import Consent, Delete, Scale, WriteStatus, plan
+from fednas_operator.actions import Consent, Delete, Scale, WriteStatus
+from fednas_operator.plan import plan
 from tests.unit.operator.simulation import (
     OTHER_NUMERICS,
     OVER,

@@ -395,3 +395,114 @@ def test_a_silent_coordinator_is_asked_more_rarely() -> None:
         assert world.condition("Degraded") == ("False", "AsExpected")
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("suspend", [False, True])
+def test_a_spec_whose_both_copies_are_deleted_is_not_frozen_anew(suspend: bool) -> None:
+    async def scenario() -> None:
+        world = await running(World())
+        world.edit(suspend=suspend)
+        await world.live(10)
+        before = world.children("ConfigMap")[COORDINATOR]
+        world.api.delete("ConfigMap", KEY.namespace, COORDINATOR)
+        world.api.delete("Deployment", KEY.namespace, COORDINATOR)
+        bare = type(world.settings.defaults)()
+        world.kill(world.settings.model_copy(update={"defaults": bare}))
+        await world.live(310, step=0.5)
+        assert world.children("ConfigMap") == {}
+        assert COORDINATOR not in world.children("Deployment")
+        assert world.condition("Degraded") == ("True", "SpecLost")
+        assert COORDINATOR in world.message("Degraded")
+        assert world.condition("Accepted") == ("True", "Accepted")
+        world.edit(suspend=False)
+        world.api.put(before)  # from a backup
+        await world.live(310, step=0.5)
+        assert world.status["phase"] == "Searching"
+        assert world.condition("Degraded") == ("False", "AsExpected")
+
+    asyncio.run(scenario())
+
+
+def test_a_spec_lost_with_every_child_is_not_frozen_anew() -> None:
+    async def scenario() -> None:
+        world = await running(World())
+        for kind, namespace, name in list(world.api.objects):
+            if kind != names.KIND:
+                world.api.delete(kind, namespace, name)
+        world.kill()
+        await world.live(30)
+        assert world.condition("Degraded") == ("True", "SpecLost")
+        assert world.children("Deployment") == {}
+
+    asyncio.run(scenario())
+
+
+def test_a_search_that_was_accepted_and_not_frozen_yet_has_lost_nothing() -> None:
+    async def scenario() -> None:
+        world = World(report=RUNNING)
+        world.api.fault = faults(("POST Secret", Fault(403, "Forbidden", "exceeded quota: s")))
+        await world.live(60)
+        assert world.condition("Degraded") == ("True", "QuotaExceeded")
+        world.api.fault = faults()
+        await world.live(60)
+        assert world.status["phase"] == "Searching"
+
+    asyncio.run(scenario())
+
+
+def test_a_search_that_has_lost_its_spec_can_be_ended_by_its_deadline() -> None:
+    async def scenario() -> None:
+        world = await running(World())
+        world.api.delete("ConfigMap", KEY.namespace, COORDINATOR)
+        world.api.delete("Deployment", KEY.namespace, COORDINATOR)
+        world.kill()
+        await world.live(10)
+        world.edit(activeDeadlineSeconds=1)
+        await world.live(10)
+        assert world.condition("Failed") == ("True", "DeadlineExceeded")
+        assert {key[0] for key in world.api.objects} <= {names.KIND, "Secret"}
+
+
+def test_a_coordinator_lost_after_the_end_keeps_no_child_for_ever() -> None:
+    async def scenario() -> None:
+        world = await running(World())
+        world.report = OVER
+        await world.live(10)
+        world.api.delete("ConfigMap", KEY.namespace, COORDINATOR)
+        world.api.delete("Deployment", KEY.namespace, COORDINATOR)
+        world.kill()
+        await world.live(20)
+        assert world.condition("Complete") == ("True", "Completed")
+        assert world.condition("Tracked") == ("False", "Interrupted")
+        assert {key[0] for key in world.api.objects} <= {names.KIND, "Secret"}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_search_deleted_while_it_is_read_holds_nobody_up(anew: bool) -> None:
+    """Its events come while there is no picture of it, and none will be."""
+
+    async def scenario() -> None:
+        world = await running(World())
+        resource = world.resource
+        call = world.api.call_api
+
+        async def deleted(request: dict[str, Any], _request_timeout: Any) -> Any:
+            response = await call(request, _request_timeout)
+            if request["resource_path"].endswith("/pods"):  # of many, and the last to come
+                world.api.call_api = call  # type: ignore[method-assign]
+                world.api.delete(names.KIND, *KEY)
+                if anew:
+                    meta = resource["metadata"] | {"uid": "9" + resource["metadata"]["uid"][1:]}
+                    world.api.put({**resource, "metadata": meta, "status": {}})
+            return response
+
+        world.api.call_api = deleted  # type: ignore[method-assign]
+        await world.live(310, step=0.5)
+        assert world.operators[0].known() == ([KEY] if anew else [])
+        if anew:
+            assert world.status["phase"] == "Searching"
+            assert "two-classes-phone-9b1f2a" in world.children("Deployment")
+
+    asyncio.run(scenario())

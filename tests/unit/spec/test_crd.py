@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field, create_model
 
-from fednas.spec import SearchStatus, crd, crd_yaml, load_spec
+from fednas.spec import SearchStatus, crd, crd_yaml, identity_digest, load_spec
 from fednas.spec._crd import structural
 
 from .test_load import SMALLEST
@@ -111,12 +112,39 @@ def test_columns_read_fields_of_the_status() -> None:
         assert node["type"] == "string", column
 
 
-def test_all_of_the_spec_but_suspend_consent_and_pods_is_fixed_after_the_start() -> None:
+def test_all_of_the_spec_but_pauses_limits_consent_and_pods_is_fixed_after_the_start() -> None:
     rules = [r for r in root()["x-kubernetes-validations"] if "oldSelf" in r["rule"]]
     fixed = {rule["fieldPath"].removeprefix(".spec.") for rule in rules}
     fields = root()["properties"]["spec"]["properties"].keys()
-    assert fixed == fields - {"suspend", "acceptNewNumerics"}
+    limits = {"activeDeadlineSeconds", "ttlSecondsAfterFinished"}
+    assert fixed == fields - limits - {"suspend", "acceptNewNumerics"}
     assert "pods ==" not in rules[-1]["rule"]
+
+
+def test_only_what_has_no_say_in_the_result_may_change_while_suspended() -> None:
+    rules = [r for r in root()["x-kubernetes-validations"] if "'Suspended'" in r["rule"]]
+    assert all("suspend it first" in rule["message"] for rule in rules)
+    paths = [rule["fieldPath"].removeprefix(".spec.") for rule in rules]
+    assert paths == ["coordinator", "storage", "tracking", "deviceClasses"]
+    assert {"a.resources", "a.template"} <= set(re.findall(r"a\.\w+", rules[-1]["rule"]))
+    other = load_spec(SMALLEST).to_dict()
+    pods = {"resources": {"limits": {"cpu": "2"}}, "template": {"labels": {"a": "b"}}}
+    other["spec"] |= {
+        "storage": {"endpoint": "http://moved:9000", "bucket": "other", "secretName": "s"},
+        "tracking": {"uri": "http://moved:5000"},
+        "coordinator": pods,
+        "deviceClasses": [one | pods for one in other["spec"]["deviceClasses"]],
+    }
+    assert identity_digest(load_spec(other)) == identity_digest(load_spec(SMALLEST))
+
+
+def test_a_file_as_tracking_server_is_refused_by_the_api_server_alone() -> None:
+    """A coordinator outside a cluster may write one; see `fednas validate` for files."""
+    tracking = root()["properties"]["spec"]["properties"]["tracking"]
+    (rule,) = [r for r in tracking["x-kubernetes-validations"] if "sqlite" in r["rule"]]
+    assert rule["rule"] == "!self.uri.startsWith('sqlite:')"
+    assert rule["fieldPath"] == ".uri"
+    assert load_spec(SMALLEST, ["tracking.uri=sqlite:///mlflow.db"]).spec.tracking is not None
 
 
 def test_the_generator_turns_what_a_crd_spells_differently() -> None:
