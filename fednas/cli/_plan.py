@@ -12,7 +12,7 @@ from fednas.spec import FederatedSearch, load_spec
 
 if TYPE_CHECKING:
     from fednas.planning import Plan
-    from fednas.search import Cost, Forecast
+    from fednas.search import Cost, Forecast, Spending
 
 __all__ = ["plan"]
 
@@ -58,6 +58,7 @@ def _lines(search: FederatedSearch, plan: Plan) -> list[str]:
         _search(found),
         _trainings(found),
         _each(found),
+        *_private(found.privacy),
         f"time: about {_range(*map(duration, plan.seconds))} on this machine, "
         f"{_count(plan.workers, 'worker')}",
     ]
@@ -101,6 +102,20 @@ def _each(found: Forecast) -> str:
             f"{_macs(found.naive_macs / found.clients)}"
         )
     return line
+
+
+def _private(spent: Spending | None) -> list[str]:
+    """What is spent of the promise to the clients."""
+    if spent is None:
+        return []
+    line = (
+        f"privacy: epsilon {_range(*(f'{one:.3g}' for one in spent.epsilon))} of "
+        f"{spent.budget:g} at delta {spent.delta:g}: a client is in up to "
+        f"{_range(*map(str, spent.releases))} releases"
+    )
+    if spent.epsilon[1] > spent.budget:
+        line += "; the search would end early: raise noiseMultiplier or epsilon, or train less"
+    return [line]
 
 
 def _moved(cost: Cost) -> int:

@@ -32,6 +32,7 @@ def report(
     console = Console()
     console.print(_ladder(result), _decisions(result), sep="\n")
     console.print(*_sureness(result.view.leads), soft_wrap=True, highlight=False)
+    console.print(*_privacy(result), soft_wrap=True, highlight=False)
     console.print(last_screen(result), soft_wrap=True, highlight=False)
 
 
@@ -49,6 +50,7 @@ def _as_json(result: Any) -> dict[str, Any]:
         },
         "decisions": result.view.decisions,
         "ledger": result.ledger.to_dict(),
+        "privacy": result.view.privacy,
     }
 
 
@@ -119,6 +121,19 @@ def _lead(row: Mapping[str, Any]) -> str:
     if row["lead"] is None:
         return ""
     return f"{row['lead']:+.4f} ±{row['standardError']:.4f}"
+
+
+def _privacy(result: Any) -> list[str]:
+    """What was spent of the promise to the clients."""
+    spent = result.view.privacy
+    if spent is None:
+        return []
+    times = "release" if spent["releases"] == 1 else "releases"
+    lost = f", {spent['lost']} of all were lost" if spent["lost"] else ""
+    return [
+        f"privacy: epsilon {spent['epsilon']:.4g} of {spent['budget']:g} at delta "
+        f"{spent['delta']:g}: a client is in up to {spent['releases']} {times}{lost}\n"
+    ]
 
 
 def _sureness(leads: Sequence[Any]) -> list[str]:

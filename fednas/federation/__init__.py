@@ -3,6 +3,7 @@
 from fednas.federation._gather import Gathering
 from fednas.federation._groups import default_group_count, longest_processing_time, round_robin
 from fednas.federation._id import FINAL, INITIAL, RoundId
+from fednas.federation._noise import noised_mean, normal
 from fednas.federation._round import (
     Closing,
     Cohort,
@@ -29,6 +30,8 @@ __all__ = [
     "Updates",
     "default_group_count",
     "longest_processing_time",
+    "noised_mean",
+    "normal",
     "quorum_of",
     "round_robin",
 ]

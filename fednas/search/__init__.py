@@ -10,6 +10,7 @@ from fednas.search._entries import (
     Ended,
     Generated,
     Led,
+    Releasing,
     Scored,
     Started,
     Tuned,
@@ -23,9 +24,11 @@ from fednas.search._ledger import Cost, Ledger
 from fednas.search._loop import Event, run_search
 from fednas.search._order import Ranking, improves
 from fednas.search._parts import Ranked
+from fednas.search._private import epsilon_of
 from fednas.search._reader import Reader, read_all
 from fednas.search._rung import Rung, rung_file, select
 from fednas.search._shrinking import ShrinkingSearch, candidate
+from fednas.search._spending import Spending
 from fednas.search._start_file import StartFile, read_start, rung_number
 from fednas.search._status import status_of
 from fednas.search._strategies import STRATEGIES, strategy_of
@@ -88,9 +91,11 @@ __all__ = [
     "Ranking",
     "Reader",
     "Recorded",
+    "Releasing",
     "Rung",
     "Scored",
     "ShrinkingSearch",
+    "Spending",
     "StartFile",
     "Started",
     "Step",
@@ -103,6 +108,7 @@ __all__ = [
     "Won",
     "ask",
     "candidate",
+    "epsilon_of",
     "forecast",
     "improves",
     "parse",

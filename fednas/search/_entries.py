@@ -8,11 +8,12 @@ or counted, never what can be computed from it; who trained what in a round is a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from fednas.errors import Corrupt
+from fednas.federation import RoundId
 from fednas.models import Architecture, Model
 from fednas.search._entry import Entry, OfIteration, OfRound, Order
 from fednas.search._parts import (
@@ -35,6 +36,7 @@ __all__ = [
     "Ended",
     "Generated",
     "Led",
+    "Releasing",
     "Scored",
     "Started",
     "Tuned",
@@ -166,10 +168,50 @@ class Closed(OfRound):
     failure: Reason | None = None
 
 
+class Releasing(OfRound):
+    """The aggregate of private updates is about to be given out; written before there is noise.
+
+    Parameters
+    ----------
+    attempt : int
+        Counts from 0: a process that died after this entry may have given the aggregate out.
+    clients : str
+        Who was asked, as hexadecimal digits: bit i is the i-th of the sorted names of all clients.
+    releases : int
+        In so many may the client be that is in the most, this one included.
+    epsilon : float
+        What they spend at the spec's delta.
+    token : str
+        Random, so that no two processes share one entry; it has nothing to do with the noise.
+    """
+
+    word, rank = "releasing", 1
+
+    attempt: Annotated[int, Field(exclude=True)]
+    clients: Annotated[str, Field(pattern="^[0-9a-f]+$")]
+    releases: int
+    epsilon: float
+    token: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.id.key}-{self.attempt}-{self.word}"
+
+    @classmethod
+    def names(cls, key: str) -> dict[str, Any]:
+        round, attempt, _ = key.rsplit("-", 2)
+        return {"id": RoundId.parse(round), "attempt": int(attempt)}
+
+    @property
+    def indices(self) -> list[int]:
+        """Of the clients."""
+        return [i for i, bit in enumerate(reversed(f"{int(self.clients, 16):b}")) if bit == "1"]
+
+
 class Scored(OfRound):
     """A network was evaluated on the validation rows: the aggregate of a round, or one just cut."""
 
-    word, rank = "scored", 1
+    word, rank = "scored", 2
 
     blobs: dict[str, str]
     sums: dict[str, float]
@@ -178,7 +220,7 @@ class Scored(OfRound):
 class Computed(OfRound):
     """Work of the cloud that the strategy asked for: its blobs and numbers."""
 
-    word, rank = "computed", 1
+    word, rank = "computed", 2
 
     outputs: dict[str, str]
     sums: dict[str, float]
@@ -187,7 +229,7 @@ class Computed(OfRound):
 class Dropped(OfRound):
     """Which candidates go on after a round, and which are dropped."""
 
-    word, rank = "dropped", 2
+    word, rank = "dropped", 3
 
     ranking: tuple[Ranked, ...]
 
@@ -260,7 +302,7 @@ class Tuned(OfRound):
         As of `Added`.
     """
 
-    word, rank = "tuned", 3
+    word, rank = "tuned", 4
 
     rung: int
     best: int
@@ -290,6 +332,7 @@ _TYPES: dict[str, type[Entry]] = {
         Consented,
         Generated,
         Closed,
+        Releasing,
         Scored,
         Computed,
         Dropped,

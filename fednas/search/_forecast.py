@@ -17,6 +17,7 @@ from fednas.errors import BadInput
 from fednas.models import Architecture
 from fednas.search._begin import check_batches, check_target, make_groups
 from fednas.search._ledger import Cost
+from fednas.search._spending import Spending, spending
 from fednas.search._strategies import strategy_of
 from fednas.search._strategy import Planned, Problem
 from fednas.search._tables import keep_tables, read_tables
@@ -76,6 +77,8 @@ class Forecast:
         The search's, if every client trained every candidate for all rounds.
     cut : int
         Multiply-accumulates of all networks that are cut, each counted for one sample.
+    privacy : Spending or None
+        Of the promise to the clients, where there is one.
     """
 
     iterations: tuple[Planned, ...]
@@ -90,14 +93,12 @@ class Forecast:
     tuned: int
     naive_macs: int
     cut: int
+    privacy: Spending | None = None
 
     @property
     def candidate_rounds(self) -> tuple[int, int]:
         """Rounds of one candidate by one group, at least and at most."""
-        return (
-            sum(sum(one.least.values()) for one in self.iterations),
-            sum(sum(one.most.values()) for one in self.iterations),
-        )
+        return _candidate_rounds(self.iterations)
 
     @property
     def factors(self) -> tuple[float, float] | None:
@@ -138,6 +139,7 @@ class Forecast:
             "timesCheaperThanNaive": (
                 None if factors is None else {"least": factors[0], "most": factors[1]}
             ),
+            "privacy": None if self.privacy is None else self.privacy.to_dict(),
         }
 
 
@@ -242,6 +244,13 @@ class _Prices:
             ),
             cut=sum(self._macs(one) for it in iterations for one in _networks(it))
             + sum(self._macs(one) for one in compared),
+            privacy=spending(
+                spec,
+                sorted(self.shards.clients),
+                groups=len(problem.groups),
+                tuned=len(tuned),
+                rounds=_candidate_rounds(iterations),
+            ),
         )
 
     def _expense(
@@ -358,6 +367,12 @@ class _Prices:
 
 def _networks(iteration: Planned) -> list[Architecture]:
     return [one.architecture for one in iteration.candidates]
+
+
+def _candidate_rounds(iterations: Iterable[Planned]) -> tuple[int, int]:
+    """At least and at most."""
+    counted = [(sum(one.least.values()), sum(one.most.values())) for one in iterations]
+    return sum(least for least, _ in counted), sum(most for _, most in counted)
 
 
 def _add(cost: Cost, more: Cost) -> None:

@@ -8,11 +8,12 @@ is replayed over the journal's values and goes on after the last entry.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from fednas.errors import SearchFailed
-from fednas.federation import Federation, Gathering, Member, Round, RoundId
+from fednas.federation import FINAL, Failure, Federation, Gathering, Member, Round, RoundId
 from fednas.objective import OBJECTIVES
 from fednas.search._begin import DataRead, Inputs, begin, check_identity
 from fednas.search._entries import Ended, Generated
@@ -22,6 +23,7 @@ from fednas.search._ladder import Ladder
 from fednas.search._nested import train_nested
 from fednas.search._parts import Change, Offered
 from fednas.search._play import Player
+from fednas.search._private import BudgetSpent, check_privacy, private_of
 from fednas.search._recorder import Recorder
 from fednas.search._strategies import strategy_of
 from fednas.search._strategy import (
@@ -52,6 +54,8 @@ Event = Recorded | TaskDone | DataRead
 """What a search tells of: a decision, the end of a task, what it trains on."""
 
 T = TypeVar("T")
+
+_SPENT = "PrivacyBudgetSpent"
 
 
 def run_search(
@@ -92,6 +96,7 @@ def run_search(
     recorder.replay()
     check_identity(search, view)
     if view.end is None:
+        check_privacy(search)
         loop = _Loop(search, store, layout, recorder)
         asyncio.run(_listened(loop, fleet, inputs, timeout, on_event, accept_new_numerics))
     assert view.end is not None
@@ -114,6 +119,7 @@ class _Loop:
         self.strategy = strategy_of(search)
         self.blobs = Blobs(store, layout.blobs)
         self.tables = Blobs(store, layout.updates)
+        self._spent = ""
 
     async def conduct(
         self,
@@ -155,7 +161,8 @@ class _Loop:
             refit=spec.refit,
             quorum=spec.federation.quorum,
         )
-        self.player = Player(self.federation, self.recorder, self.blobs, self.tables)
+        self.private = private_of(self.search, self.start, self.recorder, self.blobs)
+        self.player = Player(self.federation, self.recorder, self.blobs, self.tables, self.private)
         self.ladder = Ladder(
             self.search,
             self.start,
@@ -170,6 +177,10 @@ class _Loop:
             ending = await self._search()
             if not ending.failed:
                 await self._train_finally()
+            if self._spent:
+                ending = Ending(_SPENT, self._spent)
+        except BudgetSpent as spent:
+            ending = Ending(_SPENT, str(spent), failed=not self.view.ladder)
         except SearchFailed as failure:
             ending = Ending(failure.reason, str(failure), failed=True)
         await self.ladder.export()
@@ -349,6 +360,19 @@ class _Loop:
                 params=params,
                 cohort=entrant.cohort,
             )
+        if self.private is not None:
+            rounds = {name: self.private.clipped(round) for name, round in rounds.items()}
+            try:
+                self.private.check(rounds.values())
+            except BudgetSpent as spent:
+                if step.id.phase != FINAL:
+                    raise
+                self._spent = str(spent)  # what was trained so far counts
+                failed = Failure(_SPENT, self._spent)
+                return {
+                    name: Outcome(round.model, {}, 0.0, math.inf, failed=failed)
+                    for name, round in rounds.items()
+                }
         return await _together({name: self.player.play(round) for name, round in rounds.items()})
 
     async def _add(self, step: AddRung) -> None:

@@ -18,6 +18,7 @@ from fednas.models import Architecture, Model
 from fednas.objective import Objective
 from fednas.search._entries import Closed, Computed, Led, Scored, Won
 from fednas.search._parts import Reason, Totals
+from fednas.search._private import Private
 from fednas.search._recorder import Recorder
 from fednas.search._strategy import Compare, Compute, Outcome
 from fednas.store import Blobs
@@ -37,16 +38,24 @@ class Player:
         Of weights.
     tables : Blobs
         Of the updates of rounds.
+    private : Private or None
+        Where clients are promised privacy.
     """
 
     def __init__(
-        self, federation: Federation, recorder: Recorder, blobs: Blobs, tables: Blobs
+        self,
+        federation: Federation,
+        recorder: Recorder,
+        blobs: Blobs,
+        tables: Blobs,
+        private: Private | None = None,
     ) -> None:
         self._federation = federation
         self._recorder = recorder
         self._view = recorder.view
         self._blobs = blobs
         self._tables = tables
+        self._private = private
 
     async def play(self, round: Round) -> Outcome:
         """Train, average and evaluate; from the journal what it holds already."""
@@ -62,7 +71,7 @@ class Player:
             assert closed.failure is not None, "there is a reason for no quorum"
             failure = Failure(closed.failure.reason, closed.failure.message)
             return Outcome(round.model, {}, 0.0, math.inf, failed=failure)
-        means = await self._federation.aggregate(round.id, updates)
+        means = await self._mean(round, closed, updates)
         outcome = await self.evaluate(round.id, round.model.having(means))
         used = {digest for digests in updates.digests.values() for digest in digests}
         used |= set(means.values())
@@ -142,6 +151,17 @@ class Player:
         await self._recorder.write(closed)
         return closed, updates
 
+    async def _mean(self, round: Round, closed: Closed, updates: Updates) -> dict[str, str]:
+        """Of the updates that count: name -> sha256."""
+        if self._private is None:
+            return await self._federation.aggregate(round.id, updates)
+        clients = self._clients(updates)
+        return await self._private.release(round, updates, [*clients, *closed.missing])
+
+    def _clients(self, updates: Updates) -> list[str]:
+        names = sorted(self._federation.members)
+        return [names[index] for index in updates.clients]
+
     def _keep(self, updates: Updates) -> str:
         return self._tables.put(updates.encode(), durable=True)
 
@@ -150,9 +170,7 @@ class Player:
         if closed.updates is None:
             return None
         updates = Updates.decode(await asyncio.to_thread(self._tables.get, closed.updates))
-        names = sorted(self._federation.members)
-        clients = [names[index] for index in updates.clients]
-        lost = await asyncio.to_thread(self._lost, clients, updates)
+        lost = await asyncio.to_thread(self._lost, self._clients(updates), updates)
         results = await self._federation.again(round, sorted(lost))
         for client, digests in lost.items():
             if client not in results or results[client].outputs != digests:

@@ -16,6 +16,7 @@ from fednas.spec import (
     Display,
     FederatedSearch,
     Phase,
+    PrivacyStatus,
     RungStatus,
     SearchStatus,
     SelectedRung,
@@ -96,7 +97,19 @@ def status_of(
                 cheaper=cheaper and f"{cheaper}x",
             ),
             tracking_run_id=tracking_run_id,
+            privacy=_privacy(view, search),
         )
+
+
+def _privacy(view: View, search: FederatedSearch) -> PrivacyStatus | None:
+    promise = search.spec.privacy.client_level
+    if promise is None:
+        return None
+    return PrivacyStatus(
+        epsilon=f"{view.epsilon or 0:.4g}",
+        delta=f"{promise.delta:g}",
+        budget=f"{promise.epsilon:g}",
+    )
 
 
 def _iteration(view: View, search: FederatedSearch) -> str:

@@ -25,6 +25,7 @@ from fednas.search._entries import (
     Ended,
     Generated,
     Led,
+    Releasing,
     Scored,
     Started,
     Tuned,
@@ -84,6 +85,12 @@ class View:
     phase : str
         Of the last round that closed or was scored.
     rounds_closed : int
+    releases : Counter of int
+        Index of a client among the sorted names -> private aggregates that it may be in.
+    attempts : Counter of str
+        Key of a round -> how often its private aggregate may have been given out.
+    epsilon : float or None
+        Spent by the client in the most of them; None where no privacy is promised.
     lock : RLock
         Held while an entry is applied; whoever reads from another thread holds it too.
     """
@@ -102,6 +109,9 @@ class View:
         self.iteration = 0
         self.phase = ""
         self.rounds_closed = 0
+        self.releases: Counter[int] = Counter()
+        self.attempts: Counter[str] = Counter()
+        self.epsilon: float | None = None
         self.lock = threading.RLock()
         self._target: Bound | None = None
         self._fates: Counter[str] = Counter()
@@ -135,6 +145,7 @@ class View:
         match entry:
             case Started():
                 self.start = entry
+                self.epsilon = 0.0 if "privacy" in entry.spec else None
                 self._target = Target.model_validate(entry.spec["target"]).bound
                 self.ledger.start(entry)
             case Consented():
@@ -147,6 +158,10 @@ class View:
                 self.phase = entry.id.phase
                 self.rounds_closed += 1
                 self.ledger.close(entry)
+            case Releasing():
+                self.releases.update(entry.indices)
+                self.attempts[entry.id.key] += 1
+                self.epsilon = max(self.epsilon or 0.0, entry.epsilon)
             case Scored():
                 self._score(entry, time)
             case Computed():
@@ -356,6 +371,24 @@ class View:
         if not rows:
             return len(self._open.generated.candidates)
         return sum(row["kept"] for row in rows.values())
+
+    @property
+    def privacy(self) -> dict[str, Any] | None:
+        """What was spent of the promise to the clients; None where there is none.
+
+        ``epsilon`` at ``delta``, of the ``budget``, by the client in the most ``releases``;
+        ``lost`` is how many releases of all nobody may have seen.
+        """
+        if self.start is None or self.epsilon is None:
+            return None
+        promise = self.start.spec["privacy"]["clientLevel"]
+        return {
+            "epsilon": self.epsilon,
+            "delta": promise["delta"],
+            "budget": promise["epsilon"],
+            "releases": max(self.releases.values(), default=0),
+            "lost": sum(self.attempts.values()) - len(self.attempts),
+        }
 
     def selected(
         self, search: FederatedSearch, ladder: Sequence[Rung] | None = None

@@ -48,6 +48,7 @@ from fednas.spec._identity import differences, identity, identity_digest
 from fednas.spec._load import load_spec, settings_of
 from fednas.spec._network import MODULE_PATTERN, Initial, ModelArgs, Network
 from fednas.spec._pods import PodIds, PodTemplate
+from fednas.spec._privacy import ClientLevel, NoPrivacy, Privacy
 from fednas.spec._quantity import quantity
 from fednas.spec._search import (
     API_VERSION,
@@ -67,6 +68,7 @@ from fednas.spec._status import (
     Display,
     Phase,
     PodCounts,
+    PrivacyStatus,
     RungStatus,
     SearchStatus,
     SelectedRung,
@@ -120,6 +122,7 @@ __all__ = [
     "Choosing",
     "Client",
     "ClientCounts",
+    "ClientLevel",
     "Columns",
     "ComputeResources",
     "Condition",
@@ -156,6 +159,7 @@ __all__ = [
     "Module",
     "NetAdapt",
     "Network",
+    "NoPrivacy",
     "Normalize",
     "OneOf",
     "Optimizer",
@@ -167,6 +171,8 @@ __all__ = [
     "PodCounts",
     "PodIds",
     "PodTemplate",
+    "Privacy",
+    "PrivacyStatus",
     "QuantitySkew",
     "Random",
     "ResourceList",

@@ -29,11 +29,14 @@ def identity(search: FederatedSearch) -> dict[str, Any]:
 
     Left out: ``suspend``, ``activeDeadlineSeconds``, ``ttlSecondsAfterFinished``, ``storage``,
     ``tracking``, ``coordinator``, ``acceptNewNumerics`` (the search has the numerics themselves on
-    record), the round's deadline, and pods, resources and pod templates of device classes.
+    record), ``privacy`` where there is none, the round's deadline, and pods, resources and pod
+    templates of device classes.
     """
     spec: dict[str, Any] = search.to_dict()["spec"]
     for name in _FREE:
         spec.pop(name, None)
+    if "none" in spec["privacy"]:  # as in searches that were begun before there was any
+        spec.pop("privacy")
     spec["federation"].pop("roundTimeoutSeconds")
     for device_class in spec["deviceClasses"]:
         device_class.pop("pods")

@@ -22,6 +22,7 @@ from fednas.spec._fleet import (
     Tracking,
 )
 from fednas.spec._network import Network
+from fednas.spec._privacy import DEFAULT_PRIVACY, Privacy
 from fednas.spec._strategy import DEFAULT_STRATEGY, Strategy
 from fednas.spec._training import FinalTraining, Training
 
@@ -140,6 +141,7 @@ class SearchSpec(Model):
     final_training: FinalTraining | None = Field(
         None, description="The training of the networks that are used. Unset: none."
     )
+    privacy: Privacy = Field(DEFAULT_PRIVACY, description="What clients are promised. Exactly one.")
     device_classes: tuple[DeviceClass, ...] = Field(
         min_length=1,
         max_length=32,
@@ -210,6 +212,12 @@ class SearchSpec(Model):
         found = []
         if target.share is not None:
             found = [f"spec.strategy.{line}" for line in self.strategy.warnings(target.share)]
+        private = self.privacy.client_level
+        if private is not None and private.delta * _total(self) >= 1:
+            found.append(
+                f"spec.privacy.clientLevel.delta: {private.delta:g} allows to give away a whole "
+                f"client; with {_total(self)} of them less than {1 / _total(self):g} would do"
+            )
         for i, device_class in enumerate(self.device_classes):
             most = device_class.bound
             if most is not None and _below(most, target):

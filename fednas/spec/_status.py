@@ -21,6 +21,7 @@ __all__ = [
     "Display",
     "Phase",
     "PodCounts",
+    "PrivacyStatus",
     "RungStatus",
     "SearchStatus",
     "SelectedRung",
@@ -97,6 +98,16 @@ class CostStatus(Model):
     times_cheaper_than_naive: _Short | None = Field(
         None, description="Against every client training every candidate in every round."
     )
+
+
+class PrivacyStatus(Model):
+    """What has been spent of the promise to the clients."""
+
+    epsilon: _Short = Field(
+        description="Spent, at delta, by the client in the most releases; lost ones count."
+    )
+    delta: _Short = Field(description="Chance that epsilon does not hold.")
+    budget: _Short = Field(description="What epsilon never exceeds.")
 
 
 class Display(Model):
@@ -179,6 +190,9 @@ class SearchStatus(Model):
         None, max_length=32, description="The network for each device class."
     )
     cost: CostStatus | None = Field(None, description="What the clients paid.")
+    privacy: PrivacyStatus | None = Field(
+        None, description="What has been spent of the privacy of clients, where it is promised."
+    )
     display: Display | None = Field(None, description="Texts for the columns of kubectl get.")
     tracking_run_id: Text | None = Field(
         None, alias="trackingRunID", max_length=64, description="The run in MLflow."

@@ -13,7 +13,7 @@ from fednas.search import Ended, Reader, Recorded, View
 from fednas.store import Blobs, Journal
 from fednas.tracking._points import Point, Points
 from fednas.tracking._run import SearchRun
-from fednas.tracking._tables import description, files, flatten, start_tags
+from fednas.tracking._tables import description, files, flatten, privacy_tags, start_tags
 
 __all__ = ["Exporter"]
 
@@ -130,6 +130,7 @@ class Exporter:
                 "fednas.reason": end.reason,
                 "fednas.message": end.message,
                 "mlflow.note.content": description(start, end),
+                **privacy_tags(self._view),
             }
         )
         self.run.end("FAILED" if end.failed else "FINISHED", recorded.time)

@@ -19,6 +19,7 @@ searches comes first.
 ``round/clients``                    round   updates that counted; also ``_missing``
 ``round/loss``                       round   mean loss of the clients' training, by samples; so any
                                              other metric that they report
+``privacy/epsilon``                  times   spent by the client that was in so many releases
 ===================================  ======  =====================================================
 
 A round is a round of training of the whole search: candidates in parallel count once. A metric has
@@ -32,7 +33,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fednas.search import Added, Closed, Entry, Recorded, Scored, Tuned, View
+from fednas.search import Added, Closed, Entry, Recorded, Releasing, Scored, Tuned, View
 
 __all__ = ["Point", "Points"]
 
@@ -68,6 +69,7 @@ class Points:
         self._round: _Round | None = None
         self._rounds = 0
         self._paid = -1
+        self._releases = 0
 
     def apply(self, recorded: Recorded, view: View) -> list[Point]:
         """The points that an entry gives.
@@ -84,6 +86,9 @@ class Points:
             case Closed() | Scored():
                 self._enter(entry.order(view.phases)[:3])
                 self._of_round(entry, time, view)
+            case Releasing(releases=releases) if releases > self._releases:
+                self._releases = releases
+                found.append(Point("privacy/epsilon", entry.epsilon, releases, time))
             case Added():
                 found += _of_rung(time, view)
                 found += self._of_cost(time, view)

@@ -14,7 +14,7 @@ from fednas.space import resource
 from fednas.spec import API_VERSION, KIND, FederatedSearch, identity_digest, load_spec
 from fednas.tracking._figure import figure
 
-__all__ = ["description", "files", "flatten", "search_of", "start_tags"]
+__all__ = ["description", "files", "flatten", "privacy_tags", "search_of", "start_tags"]
 
 
 def flatten(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -48,6 +48,17 @@ def start_tags(start: Started) -> dict[str, str]:
         "fednas.numerics": json.dumps(start.numerics, sort_keys=True),
         "mlflow.source.name": "fednas",
         "mlflow.note.content": description(start, None),
+    }
+
+
+def privacy_tags(view: View) -> dict[str, str]:
+    """What was spent of the promise to the clients, where there is one."""
+    spent = view.privacy
+    if spent is None:
+        return {}
+    return {
+        "fednas.epsilon": f"{spent['epsilon']:.4g}",
+        "fednas.delta": f"{spent['delta']:g}",
     }
 
 

@@ -5,6 +5,7 @@ Importing this package imports no torch: a kind does so when it runs.
 
 from typing import Any
 
+from fednas.work._clip import clipped, learnt
 from fednas.work._kind import Kind, Output, Params, Source, Work, execute
 from fednas.work._mean import weighted_mean
 from fednas.work._task import CLOUD, Fleet, Pending, Task, TaskDone, TaskResult, Usage
@@ -17,6 +18,7 @@ from fednas.work.initialise import INITIALISE, Initialise
 from fednas.work.nested import ARRANGE, MERGE, Arrange, Merge
 from fednas.work.trace import TRACE, Trace
 from fednas.work.train import TRAIN, Train, trained_samples
+from fednas.work.train_clipped import TRAIN_CLIPPED, TrainClipped
 
 __all__ = [
     "ACCEPT",
@@ -31,6 +33,7 @@ __all__ = [
     "MERGE",
     "TRACE",
     "TRAIN",
+    "TRAIN_CLIPPED",
     "Accept",
     "Aggregate",
     "Arrange",
@@ -50,9 +53,12 @@ __all__ = [
     "TaskResult",
     "Trace",
     "Train",
+    "TrainClipped",
     "Usage",
     "Work",
+    "clipped",
     "execute",
+    "learnt",
     "trained_samples",
     "weighted_mean",
 ]
@@ -61,7 +67,7 @@ KINDS: dict[str, Kind[Any]] = {
     kind.name: kind
     for kind in (
         *(ACCEPT, AGGREGATE, ARRANGE, COMPARE, DERIVE, EVALUATE),
-        *(INITIALISE, MERGE, TRACE, TRAIN),
+        *(INITIALISE, MERGE, TRACE, TRAIN, TRAIN_CLIPPED),
     )
 }
 """Every kind of work by name."""

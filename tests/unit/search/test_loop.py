@@ -161,7 +161,7 @@ def test_these_parts_are_all_there_are() -> None:
         view = run(spec, MemoryStore())
         kinds |= {entry.word for entry in view.entries.values()}
         phases |= {e.id.phase for e in view.entries.values() if isinstance(e, Dropped)}
-    assert kinds == _TYPES.keys() - {"consent"}
+    assert kinds == _TYPES.keys() - {"consent", "releasing"}
     assert phases == {"cut", "pre", "post"}
 
 

@@ -19,7 +19,7 @@ from fednas.search import Event, Inputs, Recorded, StartFile, View, run_search
 from fednas.space import Group, Slice, Space, derive
 from fednas.spec import FederatedSearch, load_spec
 from fednas.store import Blobs, Layout, Store, canonical_json, digest_of
-from fednas.work import KINDS, Pending, Task, TaskResult, weighted_mean
+from fednas.work import KINDS, Pending, Task, TaskResult, clipped, weighted_mean
 from tests.memory_store import MemoryStore
 
 DIGITS = load_dataset("digits")
@@ -109,7 +109,16 @@ def space(start: Architecture | None = None, *, min_batch: int = 1) -> Space:
     )
 
 
-DONE = ("accept", "aggregate", "compare", "derive", "evaluate", "initialise", "train")
+DONE = (
+    "accept",
+    "aggregate",
+    "compare",
+    "derive",
+    "evaluate",
+    "initialise",
+    "train",
+    "trainClipped",
+)
 """The kinds that the toy fleet does by itself."""
 
 
@@ -177,6 +186,11 @@ class ToyFleet:
         elif task.kind == "train":
             vector = decode(inputs["weights"])
             vector += np.random.default_rng(task.seed).random(vector.size, np.float32)
+        elif task.kind == "trainClipped":
+            size, output = decode(inputs["weights"]).size, "update"
+            update = np.random.default_rng(task.seed).random(size)
+            mask = np.ones(size, np.bool_)
+            vector = clipped(update, task.params["clip_norm"], mask).astype(np.float32)
         elif task.kind == "evaluate":
             vector = decode(inputs["weights"])
         else:

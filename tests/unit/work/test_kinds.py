@@ -15,7 +15,7 @@ from fednas.fleet import _worker
 from fednas.models import decode, encode, start_architecture
 from fednas.space import Space
 from fednas.store import digest_of
-from fednas.work import KINDS, TRAIN, Task, Work, execute, trained_samples, weighted_mean
+from fednas.work import KINDS, TRAIN, Task, Work, execute, learnt, trained_samples, weighted_mean
 from fednas.work._modules import ModuleCache, _cache
 
 NETWORK = start_architecture("cnn", channels=1, size=8, classes=10, width_multiplier=0.25)
@@ -409,3 +409,55 @@ def test_what_training_costs_is_declared_with_the_kind() -> None:
     assert TRAIN.samples(params, 40) == trained_samples(40, 1.5, 16) == 64
     assert TRAIN.passes == 3
     assert [output.name for output in TRAIN.outputs] == ["weights"]
+
+
+# --- clipped updates -----------------------------------------------------------------------------
+
+
+def sent(weights: bytes, rows: bytes, clip_norm: float, **changes: Any) -> Work:
+    params = {
+        "architecture": NETWORK.model_dump(),
+        "epochs": 1.5,
+        "batch_size": 16,
+        "sgd": SGD | changes,
+        "clip_norm": clip_norm,
+    }
+    return execute(
+        task(
+            "trainClipped",
+            inputs={"weights": digest_of(weights)},
+            data={"shard": digest_of(rows)},
+            params=params,
+            seed=1,
+        ),
+        MemorySource(weights, rows),
+    )
+
+
+def test_a_clipped_update_is_what_training_changed_but_for_the_statistics(weights: bytes) -> None:
+    from fednas.models import build, layout
+
+    rows = shard(40)
+    update = decode(sent(weights, rows, 1e6).outputs["update"])
+    whole = decode(trained(weights, rows).outputs["weights"]) - decode(weights)
+    mask = learnt(layout(build(NETWORK)))
+    assert 0 < (~mask).sum() < mask.size
+    np.testing.assert_allclose(update[mask], whole[mask], atol=1e-6)
+    assert np.abs(whole[~mask]).max() > 0
+    assert not update[~mask].any()
+
+
+def test_no_client_sends_more_than_the_norm_nor_its_loss(weights: bytes) -> None:
+    work = sent(weights, shard(40), 0.01)
+    assert np.linalg.norm(decode(work.outputs["update"])) == pytest.approx(0.01, rel=1e-5)
+    assert set(work.sums) == {"samples"}
+    assert work.weight == sent(weights, shard(60), 0.01).weight
+
+
+def test_that_training_diverged_is_not_told(weights: bytes) -> None:
+    rows, huge = shard(40), encode(np.full_like(decode(weights), 1e30))
+    with pytest.raises(TrainingDiverged):
+        trained(huge, rows)
+    work = sent(huge, rows, 1.0)
+    assert not decode(work.outputs["update"]).any()
+    assert set(work.sums) == {"samples"}
