@@ -28,7 +28,10 @@ def coordinate(
         str, typer.Option(help="Names its folders in the bucket; the same again goes on.")
     ],
     listen: Annotated[
-        str, typer.Option(help="HOST:PORT for clients and the status; port 0: a free one.")
+        str,
+        typer.Option(
+            help="HOST:PORT for clients and the status; host *: all addresses; port 0: a free one."
+        ),
     ] = "127.0.0.1:8080",
     tokens: Annotated[
         Path | None,

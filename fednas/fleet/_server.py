@@ -300,15 +300,20 @@ class Server:
     ----------
     app : FastAPI
     listen : str
-        ``HOST:PORT``; port 0 takes a free one.
+        ``HOST:PORT``; port 0 takes a free one. Host ``*``: every address, of IPv4 and IPv6 alike,
+        so that a pod answers whatever its cluster's family is.
     """
 
     def __init__(self, app: FastAPI, listen: str) -> None:
         host, _, port = listen.rpartition(":")
         host = host.strip("[]") or "127.0.0.1"
+        both = host == "*" and socket.has_dualstack_ipv6()
+        bound, host = ("", "localhost") if host == "*" else (host, host)
         try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, int(port)), family=family, backlog=2048)
+            family = socket.AF_INET6 if both or ":" in host else socket.AF_INET
+            self._socket = socket.create_server(
+                (bound, int(port)), family=family, backlog=2048, dualstack_ipv6=both
+            )
         except (ValueError, OverflowError) as error:
             raise BadInput(f"--listen: got {listen!r}; must be HOST:PORT") from error
         except OSError as error:

@@ -56,8 +56,16 @@ TRACKING_RIGHT = (
     "or sqlite:///mlflow.db"
 )
 
-METADATA = r"^https?://(169\.254\.|\[(fe[89ab][0-9a-f]:|fd00:ec2:|::(ffff:)?a9fe:))"
-"""Link-local addresses, and the one of AWS's metadata beside them, as a host is written."""
+_NUMBER = "(0x[0-9a-f]+|[0-9]+)"
+METADATA = (
+    r"^https?://(((169|0x0*a9|0+251)\.(254|0x0*fe|0+376)\.)"
+    rf"|{_NUMBER}(\.{_NUMBER}){{0,2}}\.?([:/]|$)"
+    r"|\[(fe[89ab][0-9a-f]:|fd00:ec2:|::(ffff:)?a9fe:))"
+)
+"""Link-local addresses, and the one of AWS's metadata beside them, as a host is written.
+
+Resolvers take an address also in octal and hexadecimal parts, and as fewer than four numbers.
+"""
 
 REGION = "^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$"
 REGION_RIGHT = "be of letters, digits, - and _, as us-east-1"

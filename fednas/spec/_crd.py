@@ -128,7 +128,11 @@ def _structural(schema: Mapping[str, Any], defs: Mapping[str, Any], path: str) -
             continue
         if key == "additionalProperties" and value is False:
             continue
-        if key == "const":
+        if key == "properties" and not value:
+            continue  # nor does the API server keep it: GitOps tools would see a change for ever
+        if key == "default" and isinstance(value, float) and value.is_integer():
+            found[key] = int(value)  # likewise
+        elif key == "const":
             found["enum"] = [value]
         elif key in ("exclusiveMinimum", "exclusiveMaximum"):
             found[key.removeprefix("exclusive").lower()] = value

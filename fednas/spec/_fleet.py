@@ -194,7 +194,11 @@ def _no_metadata(field: str) -> Rule:
         return re.search(METADATA, getattr(model, field), re.IGNORECASE) is None
 
     cel = f"!self.{field}.matches(r'(?i){METADATA}')"
-    return Rule(holds, cel, "must not be a link-local address, where clouds keep secrets", field)
+    right = (
+        "must not be a link-local address, where clouds keep secrets, nor one of fewer than four "
+        "numbers"
+    )
+    return Rule(holds, cel, right, field)
 
 
 class Storage(Model):

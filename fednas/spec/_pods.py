@@ -301,6 +301,15 @@ class PodTemplate(Model):
         "wants it. Unset: the chart's.",
     )
 
+    rules = (
+        Rule(
+            lambda model: not (model.priority_class_name or "").startswith("system-"),
+            "!has(self.priorityClassName) || !self.priorityClassName.startsWith('system-')",
+            "must not be one of the cluster's own, before which every other pod gives way",
+            "priorityClassName",
+        ),
+    )
+
     def over(self, default: PodTemplate) -> PodTemplate:
         """With the fields of another where this one has none, each as a whole."""
         given = {name: getattr(self, name) for name in self.model_fields_set}

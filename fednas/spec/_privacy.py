@@ -18,13 +18,13 @@ class ClientLevel(Model):
 
     clip_norm: Number = Field(
         gt=0,
-        le=1e6,
+        le=1_000_000,
         description="L2 norm that the update of a client is clipped to: its weights after "
         "training less those that it started from.",
     )
     noise_multiplier: Number = Field(
         gt=0,
-        le=1e4,
+        le=10_000,
         description="Standard deviation of the Gaussian noise in the sum of a round's updates, "
         "over clipNorm.",
     )

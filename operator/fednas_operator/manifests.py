@@ -207,7 +207,7 @@ def _coordinator(search: FederatedSearch, uid: str, settings: Settings, given: s
         "name": "coordinator",
         "args": [
             *("coordinate", f"/etc/fednas/{names.SPEC_FILE}", "--search-id", uid),
-            *("--listen", f"0.0.0.0:{names.PORT}", "--tokens", f"/etc/fednas/{_TOKENS_FILE}"),
+            *("--listen", f"*:{names.PORT}", "--tokens", f"/etc/fednas/{_TOKENS_FILE}"),
             *("--credentials", "/etc/fednas-store", "--max-workers", str(max_workers(resources))),
         ],
         "env": [

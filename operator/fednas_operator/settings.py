@@ -74,7 +74,7 @@ class Settings(_Part):
     image : Image
         Of coordinator and clients.
     master_key : str
-        From which all tokens derive; never in the file, but read from a mounted Secret.
+        From which all tokens derive; never in the file, but in a Secret.
     defaults : Defaults
         What fills a search that names no storage or tracking server.
     store_egress, tracking_egress : Egress
@@ -109,8 +109,8 @@ class Settings(_Part):
     counters_seconds: float = Field(default=10.0, ge=0)
 
     @classmethod
-    def read(cls, config: Path, master_key: Path) -> Settings:
-        """Read the configuration (JSON) and the master key.
+    def read(cls, config: Path, master_key: str) -> Settings:
+        """Read the configuration (JSON), to go with the master key.
 
         Raises
         ------
@@ -118,5 +118,5 @@ class Settings(_Part):
             A field is unknown, missing or out of bounds; the operator then ends at once.
         """
         values = json.loads(config.read_text(encoding="utf-8"))
-        values["masterKey"] = master_key.read_text(encoding="utf-8").strip()
+        values["masterKey"] = master_key.strip()
         return cls.model_validate(values)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kube import ROOT, SEARCH, Namespace, kubectl
+from tests.e2e.kube import ROOT, SEARCH, Namespace, kubectl, wait
 
 NAMESPACE = "fednas"
 
@@ -69,10 +69,9 @@ def installed() -> Iterator[Installed]:
         *("label", "namespace", NAMESPACE, "--overwrite"),
         "pod-security.kubernetes.io/enforce=restricted",
     )
-    _upgrade("--install", "--set", "minio.enabled=true,mlflow.enabled=true", *_image_values())
+    _upgrade("--install", "--set", "minio.enabled=true,mlflow.enabled=true", *image_values())
     ns = Namespace(NAMESPACE)
-    secret = ns.get("secret", "fednas-minio")
-    assert secret is not None
+    secret = wait("the store's Secret", 60, lambda: ns.get("secret", "fednas-minio"))
     credentials = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
     yield Installed(ns, credentials)
     if os.environ.get("FEDNAS_E2E_KEEP") != "1":
@@ -94,7 +93,8 @@ def start_weights() -> Path:
     return found
 
 
-def _image_values() -> list[str]:
+def image_values() -> list[str]:
+    """Arguments of helm that name the images under test."""
     values = []
     if registry := os.environ.get("FEDNAS_REGISTRY"):
         values += ["--set", f"global.imageRegistry={registry}"]

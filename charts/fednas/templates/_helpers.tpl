@@ -38,6 +38,11 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- .Values.minio.existingSecret | default (printf "%s-minio" (include "fednas.fullname" .)) -}}
 {{- end -}}
 
+{{/* "true" if the operator makes the credentials of the chart's store. */}}
+{{- define "fednas.makesStoreSecret" -}}
+{{- if and .Values.minio.enabled (not .Values.minio.existingSecret) (not .Values.minio.secretKey) -}}true{{- end -}}
+{{- end -}}
+
 {{- define "fednas.pullSecrets" -}}
 {{- with .Values.global.imagePullSecrets }}
 imagePullSecrets:

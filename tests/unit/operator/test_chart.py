@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from functools import cache
@@ -18,9 +17,9 @@ import fednas
 from fednas.spec import Authorities, PodIds, PodTemplate, Storage, Tracking, load_spec
 from fednas_operator import names
 from fednas_operator.settings import Settings
+from tests.values import CHART, values_in_the_docs
 
 ROOT = Path(__file__).parents[3]
-CHART = ROOT / "charts/fednas"
 TRYING_OUT = ("minio.enabled=true", "mlflow.enabled=true")
 
 needs_helm = pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not in the PATH")
@@ -38,6 +37,11 @@ def rendered(*values: str) -> list[dict[str, Any]]:
     result = helm("template", "fednas", str(CHART), "--namespace", "fednas", *sets)
     assert result.returncode == 0, result.stderr
     return [item for item in yaml.safe_load_all(result.stdout) if item]
+
+
+def is_test(item: dict[str, Any]) -> bool:
+    """Whether only `helm test` makes it."""
+    return item["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"
 
 
 def one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
@@ -236,11 +240,25 @@ def test_metrics_have_a_port_of_the_operator_and_peers_of_the_coordinators() -> 
 
 
 @needs_helm
-def test_the_operator_may_make_secrets_but_never_read_them() -> None:
-    role = one(rendered(), "ClusterRole", "fednas-operator")
+def test_the_operator_may_make_secrets_and_read_but_its_own_key() -> None:
+    objects = rendered()
+    (own,) = (item for item in objects if item["kind"] == "Role" and not is_test(item))
+    assert own["metadata"]["namespace"] == "fednas"
+    assert own["rules"] == [
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "resourceNames": ["fednas-master-key"],
+            "verbs": ["get"],
+        },
+    ]
+    role = one(objects, "ClusterRole", "fednas-operator")
     verbs = [set(rule["verbs"]) for rule in role["rules"] if "secrets" in rule["resources"]]
     assert verbs == [{"create", "delete"}]
     assert all("*" not in rule["verbs"] + rule["resources"] for rule in role["rules"])
+    with_key = rendered("masterKey.existingSecret=key")
+    assert not [item for item in with_key if item["kind"] == "Role" and not is_test(item)]
 
 
 @needs_helm
@@ -248,7 +266,12 @@ def test_an_operator_of_some_namespaces_has_no_rights_elsewhere() -> None:
     objects = rendered("operator.namespaces={a,b}", "rbac.aggregate=false")
     assert not [item for item in objects if item["kind"].startswith("ClusterRole")]
     roles = [item for item in objects if item["kind"] == "Role"]
-    assert [role["metadata"]["namespace"] for role in roles] == ["a", "b"]
+    assert [(role["metadata"]["name"], role["metadata"]["namespace"]) for role in roles] == [
+        ("fednas-operator", "a"),
+        ("fednas-operator", "b"),
+        ("fednas-operator-secrets", "fednas"),
+        ("fednas-test", "a"),
+    ]
     container = one(objects, "Deployment", "fednas-operator")["spec"]["template"]["spec"]
     arguments = container["containers"][0]["args"]
     assert [entry for entry in arguments if "namespace" in entry] == [
@@ -289,7 +312,7 @@ def test_the_charts_servers_are_reached_by_the_pods_of_searches_and_reach_nobody
         pods = one(objects, "Deployment", f"fednas-{name}")["spec"]["template"]
         assert spec["podSelector"]["matchLabels"].items() <= pods["metadata"]["labels"].items()
         assert spec["policyTypes"] == ["Ingress", "Egress"]
-        assert spec["egress"] == []
+        assert "egress" not in spec, "none, and an empty list would be dropped: a change for ever"
         (rule,) = spec["ingress"]
         ports = {entry["containerPort"] for entry in pods["spec"]["containers"][0]["ports"]}
         assert {entry["port"] for entry in rule["ports"]} == ports
@@ -302,33 +325,120 @@ def test_the_charts_servers_are_reached_by_the_pods_of_searches_and_reach_nobody
 
 
 @needs_helm
-def test_rendered_twice_with_secrets_of_ones_own_nothing_changes() -> None:
+@pytest.mark.parametrize("version", ["values.yaml's", "secretKey", "existingSecret"])
+def test_rendered_twice_without_a_cluster_nothing_changes(version: str) -> None:
     """As Argo CD does, which sees no Secret that is there already."""
-    values = ("masterKey.existingSecret=key", "minio.existingSecret=bucket", *TRYING_OUT)
+    values = {
+        "values.yaml's": TRYING_OUT,
+        "secretKey": (*TRYING_OUT, "minio.secretKey=given-by-values"),
+        "existingSecret": (
+            *TRYING_OUT,
+            "masterKey.existingSecret=key",
+            "minio.existingSecret=bucket",
+        ),
+    }[version]
     first = rendered(*values)
     rendered.cache_clear()
     assert rendered(*values) == first
-    assert not [item for item in first if item["kind"] == "Secret"]
-    pod = one(first, "Deployment", "fednas-operator")["spec"]["template"]["spec"]
+    made = [item["metadata"]["name"] for item in first if item["kind"] == "Secret"]
+    assert made == (["fednas-minio"] if version == "secretKey" else [])
+
+
+@needs_helm
+def test_secrets_that_are_not_given_are_the_operators_to_make() -> None:
+    arguments = operator_arguments(rendered(*TRYING_OUT))
+    assert "--master-key-secret=fednas-master-key" in arguments
+    assert arguments[-3:] == ["--store-secret", "fednas-minio", "fednas"]
+    given = rendered("minio.enabled=true", "minio.secretKey=given-by-values")
+    assert "--store-secret" not in operator_arguments(given)
+
+
+@needs_helm
+def test_secrets_of_ones_own_are_mounted_and_not_made() -> None:
+    objects = rendered("masterKey.existingSecret=key", "minio.existingSecret=bucket", *TRYING_OUT)
+    pod = one(objects, "Deployment", "fednas-operator")["spec"]["template"]["spec"]
     assert {"name": "key", "secret": {"secretName": "key"}} in pod["volumes"]
-    settings = settings_of(first)
+    assert operator_arguments(objects)[-1] == "--master-key=/etc/fednas-key/key"
+    settings = settings_of(objects)
     assert settings.defaults.storage is not None
     assert settings.defaults.storage["secretName"] == "bucket"
-    container = one(first, "Deployment", "fednas-minio")["spec"]["template"]["spec"]["containers"][
-        0
-    ]
+    minio = one(objects, "Deployment", "fednas-minio")["spec"]["template"]["spec"]
+    (container,) = minio["containers"]
     keys = [
         entry["valueFrom"]["secretKeyRef"] for entry in container["env"] if "valueFrom" in entry
     ]
     assert {entry["name"] for entry in keys} == {"bucket"}
 
 
-def values_in_the_docs() -> list[str]:
-    """Blocks of docs/operate.md that are values of the chart."""
-    text = (ROOT / "docs/operate.md").read_text(encoding="utf-8")
-    known = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
-    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    return [block for block in blocks if yaml.safe_load(block).keys() <= known.keys()]
+def operator_arguments(objects: list[dict[str, Any]]) -> list[str]:
+    (container,) = one(objects, "Deployment", "fednas-operator")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    arguments: list[str] = container["args"]
+    return arguments
+
+
+@needs_helm
+def test_the_operator_is_probed_where_it_listens_whatever_the_family_of_addresses() -> None:
+    objects = rendered()
+    assert "--health-host=$(POD_IP)" in operator_arguments(objects)
+    (container,) = one(objects, "Deployment", "fednas-operator")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    address = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    assert address in container["env"]
+
+
+@needs_helm
+def test_what_helm_test_runs_is_a_search_that_the_schema_takes_and_goes_when_it_succeeds() -> None:
+    tests = [item for item in rendered("operator.namespaces={a,b}") if is_test(item)]
+    assert sorted(item["kind"] for item in tests) == [
+        *("FederatedSearch", "Pod", "Role", "RoleBinding", "ServiceAccount")
+    ]
+    for item in tests:
+        policy = item["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+        assert policy == "before-hook-creation,hook-succeeded"
+    (resource,) = (item for item in tests if item["kind"] == "FederatedSearch")
+    search = load_spec(resource)
+    assert (search.metadata.namespace, search.metadata.name) == ("a", "fednas-test")
+    assert search.spec.warnings() == []
+    pod = one(tests, "Pod", "fednas-test")
+    assert pod["metadata"]["namespace"] == "fednas"
+    assert pod["spec"]["containers"][0]["command"][3:5] == ["a", "fednas-test"]
+    (rule,) = one(tests, "Role", "fednas-test")["rules"]
+    assert (rule["resourceNames"], rule["verbs"]) == (["fednas-test"], ["get"])
+
+
+@needs_helm
+def test_monitors_name_ports_that_the_pods_have() -> None:
+    assert not [item for item in rendered() if item["kind"] == "PodMonitor"]
+    objects = rendered(
+        *("podMonitors.enabled=true", "podMonitors.labels.release=prometheus"),
+        "operator.namespaces={a,b}",
+    )
+    operator, coordinators = (
+        one(objects, "PodMonitor", f"fednas-{name}") for name in ("operator", "coordinators")
+    )
+    for monitor in (operator, coordinators):
+        assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    pod = one(objects, "Deployment", "fednas-operator")["spec"]["template"]
+    chosen = operator["spec"]["selector"]["matchLabels"]
+    assert chosen.items() <= pod["metadata"]["labels"].items()
+    assert operator["spec"]["podMetricsEndpoints"][0]["port"] == "metrics"
+    assert coordinators["spec"]["selector"]["matchLabels"] == {names.ROLE: names.COORDINATOR}
+    assert coordinators["spec"]["namespaceSelector"] == {"matchNames": ["a", "b"]}
+    (made,) = (item for item in golden_children() if "coordinator" in item["metadata"]["name"])
+    assert coordinators["spec"]["podMetricsEndpoints"][0]["port"] in {
+        port["name"]
+        for container in made["spec"]["template"]["spec"]["containers"]
+        for port in container["ports"]
+    }
+
+
+def golden_children() -> list[dict[str, Any]]:
+    """Deployments of a search, as the operator makes them."""
+    text = (Path(__file__).parent / "golden/children.yaml").read_text(encoding="utf-8")
+    return [item for item in yaml.safe_load_all(text) if item["kind"] == "Deployment"]
 
 
 @needs_helm
