@@ -29,7 +29,10 @@ from fednas.search import (
     status_of,
 )
 from fednas.search import _private as private
+from fednas.search._spending import spending
 from fednas.spec import ClientLevel, FederatedSearch
+from fednas.tracking._points import Points
+from fednas.tracking._tables import privacy_tags
 from tests.memory_store import MemoryStore
 from tests.unit.search.toy import KillAt, Killed, journal, run, search
 
@@ -345,3 +348,34 @@ def test_a_search_that_promises_nothing_has_the_identity_it_always_had() -> None
     assert view.privacy is None
     assert not releasing(view)
     assert isinstance(view.end, Ended)
+
+
+def test_the_plan_counts_who_is_drawn_and_how_often_groups_train() -> None:
+    spec = promising(
+        "model.initial.training.clientsPerRound=12",
+        "finalTraining.rounds=3",
+        "finalTraining.clientsPerRound=12",
+    ).spec
+    clients = [f"client-{index}" for index in range(12)]
+    found = spending(spec, clients, groups=4, tuned=2, rounds=(9, 16))
+    assert found is not None
+    assert found.releases == (2 + 3 + 3 * 2, 2 + 4 + 3 * 2)
+    assert found.epsilon == tuple(epsilon_of(times, promise()) for times in found.releases)
+    assert spending(search().spec, clients, groups=4, tuned=2, rounds=(9, 16)) is None
+
+
+def test_in_mlflow_each_number_of_releases_has_one_epsilon() -> None:
+    whole, view, fold = ran(promising()), View(), Points()
+    entries = sorted(whole.entries.values(), key=lambda entry: entry.order(whole.phases))
+    points = []
+    for entry in entries:
+        view.apply(Recorded(entry, 0.0))
+        points += fold.apply(Recorded(entry, 0.0), view)
+    told = {point.step: point.value for point in points if point.key == "privacy/epsilon"}
+    most = max(whole.releases.values())
+    assert told == {times: epsilon_of(times, promise()) for times in range(1, most + 1)}
+    assert privacy_tags(view) == {
+        "fednas.epsilon": f"{epsilon_of(most, promise()):.4g}",
+        "fednas.delta": "1e-05",
+    }
+    assert privacy_tags(ran(search())) == {}
