@@ -42,6 +42,13 @@ def outcome(result: Result) -> dict[str, Any]:
     }
 
 
+def small() -> dict[str, Any]:
+    """The example, with its networks trained as one in the end."""
+    search: dict[str, Any] = yaml.safe_load(SMALL.read_text())
+    search["spec"]["finalTraining"]["nested"] = True
+    return search
+
+
 class Line:
     """A coordinator and its clients, each of which can be killed and started again."""
 
@@ -63,8 +70,7 @@ class Line:
         self._stack.close()
 
     def spec(self, **changes: Any) -> None:
-        search = yaml.safe_load(SMALL.read_text())
-        search["spec"]["finalTraining"]["nested"] = True
+        search = small()
         search["spec"] |= changes
         self.file.write_text(yaml.safe_dump(search))
 
@@ -129,7 +135,9 @@ def line(tmp_path: Path, minio: Minio, bucket: MinioConfig) -> Iterator[Line]:
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What ``fednas run`` of the same file comes to."""
-    return outcome(run(SMALL, dir=tmp_path_factory.mktemp("run") / "small", tracking=None))
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "small.yaml").write_text(yaml.safe_dump(small()))
+    return outcome(run(folder / "small.yaml", dir=folder / "small", tracking=None))
 
 
 @pytest.mark.slow
