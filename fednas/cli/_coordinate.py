@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
-import structlog
 import typer
 
 from fednas.errors import BadInput
@@ -60,6 +59,8 @@ def coordinate(
     The store is that of spec.storage, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. What is
     wrong with the search or the store is shown at /v1/status; the program does not end for it.
     """
+    import structlog
+
     from fednas.cli._coordinator import Coordinator
     from fednas.cli._credentials import await_change
     from fednas.fleet import worker_count

@@ -33,7 +33,7 @@ from fednas.errors import (
     StoreUnreachable,
 )
 from fednas.fleet import LocalFleet
-from fednas.fleet._client import Backoff
+from fednas.fleet._backoff import Backoff
 from fednas.fleet._metrics import Metrics
 from fednas.fleet._remote import RemoteFleet
 from fednas.fleet._server import Server, create_app

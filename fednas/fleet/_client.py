@@ -9,7 +9,6 @@ after a capped, jittered wait. A worker that dies costs one task.
 from __future__ import annotations
 
 import os
-import random
 import re
 import threading
 import time
@@ -25,6 +24,7 @@ from pebble import ProcessExpired
 
 from fednas.errors import Corrupt, FednasError, TrainingDiverged
 from fednas.fleet import _worker
+from fednas.fleet._backoff import Backoff
 from fednas.fleet._cache import CachedSource, FileCache
 from fednas.fleet._connection import Connection, Lost, Refused
 from fednas.fleet._protocol import (
@@ -39,7 +39,7 @@ from fednas.fleet._protocol import (
 from fednas.store import digest_of
 from fednas.work import Task
 
-__all__ = ["Backoff", "Client"]
+__all__ = ["Client"]
 
 IDLE_SECONDS = 10.0
 """Between two looks at a search that is over."""
@@ -48,24 +48,6 @@ GOODBYE_SECONDS = 2.0
 _CODE = re.compile("<Code>([A-Za-z][A-Za-z0-9]{0,63})</Code>")
 
 log = structlog.get_logger("fednas.client")
-
-
-@dataclass
-class Backoff:
-    """Seconds to wait after each failure in a row: doubling, capped, jittered."""
-
-    first: float = 0.2
-    longest: float = 10.0
-    _next: float = 0.0
-
-    def wait(self) -> float:
-        """How long this time."""
-        self._next = min(self.longest, 2 * self._next or self.first)
-        return self._next * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-
-    def reset(self) -> None:
-        """It worked."""
-        self._next = 0.0
 
 
 class _Dropped(Exception):

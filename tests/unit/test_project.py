@@ -65,6 +65,65 @@ def test_importing_it_loads_neither_torch_nor_mlflow(module: str) -> None:
     assert done.stdout.strip() == ""
 
 
+def installed_by(extras: str) -> set[str]:
+    """Distributions, by normalised name, that ``pip install fednas[extras]`` brings."""
+    found: set[str] = set()
+    todo = [Requirement(f"fednas[{extras}]")]
+    while todo:
+        wanted = todo.pop()
+        name = re.sub(r"[-_.]+", "-", wanted.name).lower()
+        chosen = {f"{name}[{extra}]" for extra in wanted.extras or {""}}
+        if chosen <= found:
+            continue
+        found |= {name, *chosen}
+        try:
+            needs = importlib.metadata.requires(wanted.name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # of another system or a faster variant: nothing here can import it
+        for need in map(Requirement, needs):
+            environments = [{"extra": extra} for extra in wanted.extras or {""}]
+            if need.marker is None or any(map(need.marker.evaluate, environments)):
+                todo.append(need)
+    return found
+
+
+def modules_beyond(extras: str) -> set[str]:
+    """Modules at the top level that are installed here and are not brought by these extras."""
+    brought = installed_by(extras)
+    return {
+        module
+        for module, owners in importlib.metadata.packages_distributions().items()
+        if not {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners} & brought
+    }
+
+
+@pytest.mark.parametrize(
+    ("extras", "code"),
+    [
+        ("", "from fednas.cli import app; import fednas.spec"),
+        ("train", "import fednas; fednas.run({file!r}, dir={folder!r}, workers=1)"),
+        (
+            "train,tracking,s3",
+            "from fednas.cli import main; sys.argv = ['fednas', 'plan', {file!r}]; main()",
+        ),
+        ("client", "import fednas.cli._client, fednas.fleet._client, fednas.fleet._worker"),
+        ("coordinator", "import fednas.cli._coordinator, fednas.fleet._server, fednas.search"),
+        ("operator", "import fednas_operator.__main__"),
+    ],
+)
+def test_each_role_runs_on_what_its_extra_installs(extras: str, code: str, tmp_path: Path) -> None:
+    text = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert text is not None
+    file = tmp_path / "first.yaml"
+    file.write_text(text[1])
+    absent = f"import sys\nsys.modules.update(dict.fromkeys({modules_beyond(extras)}))"
+    script = tmp_path / "script.py"
+    body = code.format(file=str(file), folder=str(tmp_path / "run"))
+    script.write_text(f"{absent}\nif __name__ == '__main__':\n    {body}\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_readme_s_smallest_file_has_twelve_lines_and_is_valid() -> None:
     text = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert text is not None

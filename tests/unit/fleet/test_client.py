@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from fednas.data import encode_rows, load_dataset
+from fednas.fleet._backoff import Backoff
 from fednas.fleet._cache import FileCache
-from fednas.fleet._client import Backoff, Client
+from fednas.fleet._client import Client
 from fednas.fleet._numerics import Numerics
 from fednas.fleet._protocol import PROTOCOL, Answer, Grant, Register
 from fednas.fleet._remote import RemoteFleet
