@@ -10,7 +10,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["OBJECTIVES", "Objective"]
+__all__ = ["DIVERGENCE", "OBJECTIVES", "Objective"]
+
+DIVERGENCE = "divergence"
+"""The sum that an evaluation counts besides where it is given a reference: see `evaluate`."""
 
 
 @dataclass(frozen=True)

@@ -85,12 +85,13 @@ def _ladder(result: Any) -> Table:
 def _decisions(result: Any) -> Table:
     view = result.view
     name = view.target.resource if view.start else "macs"
+    by = "loss" if all(row["divergence"] is None for row in view.decisions) else "divergence"
     table = Table(
         "iter",
         Column("layer", no_wrap=True),
         "width",
         "accuracy",
-        "loss",
+        by,
         Column(resource(name).label, no_wrap=True),
         "rank",
         Column("outcome", no_wrap=True),
@@ -106,7 +107,7 @@ def _decisions(result: Any) -> Table:
             row["layer"],
             "" if row["widthAfter"] is None else f"{row['widthBefore']}->{row['widthAfter']}",
             f"{row['accuracy']:.4f}",
-            "" if row["loss"] is None else f"{row['loss']:.4f}",
+            "" if row[by] is None else f"{row[by]:.4f}",
             resource(name).words(row["cost"]),
             str(row["finalRank"] or row["rank"]),
             row["outcome"],

@@ -210,8 +210,13 @@ class Federation:
             means[output] = done.outputs["mean"]
         return means
 
-    async def cut(self, id: str, parent: Model, child: Architecture) -> tuple[Model, TaskResult]:
-        """Cut a network down to another's widths, and evaluate it on the validation rows."""
+    async def cut(
+        self, id: str, parent: Model, child: Architecture, *, reference: Model | None = None
+    ) -> tuple[Model, TaskResult]:
+        """Cut a network down to another's widths, and evaluate it on the validation rows.
+
+        Its divergence from the answers of ``reference`` is counted, too.
+        """
         done = await self.do(
             DERIVE.task(
                 f"{id}/derive",
@@ -222,11 +227,13 @@ class Federation:
         )
         cut = Model(child, done.outputs)
         if self._refit:  # with statistics of the calibration rows already
-            return await self.evaluate(f"{id}/evaluate", cut, shard=self._validation)
-        return await self.evaluate(f"{id}/evaluate", cut)
+            return await self.evaluate(
+                f"{id}/evaluate", cut, shard=self._validation, reference=reference
+            )
+        return await self.evaluate(f"{id}/evaluate", cut, reference=reference)
 
     async def evaluate(
-        self, id: str, model: Model, *, shard: str | None = None
+        self, id: str, model: Model, *, shard: str | None = None, reference: Model | None = None
     ) -> tuple[Model, TaskResult]:
         """Evaluate on the validation rows, with statistics recomputed; or as it is on ``shard``."""
         data = (
@@ -236,18 +243,34 @@ class Federation:
         )
         done = await self.do(
             EVALUATE.task(
-                id, Evaluate(architecture=model.architecture), inputs=model.blobs, data=data
+                id,
+                Evaluate(
+                    architecture=model.architecture,
+                    reference=reference.architecture if reference else None,
+                ),
+                inputs={**model.blobs, **_weights_of(reference)},
+                data=data,
             )
         )
         return model.having(done.outputs), done
 
-    async def compare(self, id: str, model: Model, rival: Model) -> TaskResult:
+    async def compare(
+        self, id: str, model: Model, rival: Model, *, reference: Model | None = None
+    ) -> TaskResult:
         """Two networks as they are, image by image of the validation rows."""
         return await self.do(
             COMPARE.task(
                 id,
-                Compare(architecture=model.architecture, rival=rival.architecture),
-                inputs={"weights": model.weights, "rival": rival.weights},
+                Compare(
+                    architecture=model.architecture,
+                    rival=rival.architecture,
+                    reference=reference.architecture if reference else None,
+                ),
+                inputs={
+                    "weights": model.weights,
+                    "rival": rival.weights,
+                    **_weights_of(reference),
+                },
                 data={"shard": self._validation},
             )
         )
@@ -301,6 +324,10 @@ class Federation:
                 if name != "samples"
             },
         )
+
+
+def _weights_of(reference: Model | None) -> dict[str, str]:
+    return {"reference": reference.weights} if reference else {}
 
 
 def _failure(

@@ -149,9 +149,9 @@ class Ladder:
         """What is counted on the test rows; on the validation rows where there are none."""
         test = self._start.shards.test
         if test is None:
-            return dict(outcome.sums)
+            return {name: outcome.sums[name] for name in self._view.objective.sums}
         _, tested = await self._federation.evaluate(id, outcome.model, shard=test.shard)
-        return {name: tested.sums[name] for name in outcome.sums}
+        return {name: tested.sums[name] for name in self._view.objective.sums}
 
     async def _write(self, name: str, model: Model) -> None:
         weights = await asyncio.to_thread(self._blobs.get, model.weights)

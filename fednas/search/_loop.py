@@ -334,6 +334,7 @@ class _Loop:
                     RoundId(step.iteration, step.phase, candidate.name, 0),
                     step.source,
                     candidate.architecture,
+                    divergence=step.divergence,
                 )
                 for candidate in step.candidates
             }

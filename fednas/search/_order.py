@@ -2,7 +2,9 @@
 
 Whoever met the iteration's target comes first, and within that decides what the spec names: loss or
 accuracy on the validation rows, plain or by what is lost of it per resource saved. The latter is
-the rule of NetAdapt and of FedNAS (arXiv 1804.03230, 2002.06352).
+the rule of NetAdapt and of FedNAS (arXiv 1804.03230, 2002.06352). The divergence from the answers
+of the network that was cut needs no labels, and chance has less of a say in it: both networks are
+asked the same, and a lucky answer does not count.
 """
 
 from __future__ import annotations
@@ -13,15 +15,28 @@ from fednas.search._parts import Quantity, Ranked
 from fednas.search._strategy import Candidate, Outcome, Problem
 from fednas.spec import Order
 
-__all__ = ["Ranking", "improves"]
+__all__ = ["Ranking", "improves", "of_trained"]
 
 _LOSS: dict[Order, Callable[[Outcome], float]] = {
+    "divergence": lambda outcome: outcome.divergence,
     "loss": lambda outcome: outcome.loss,
     "lossPerResource": lambda outcome: outcome.loss,
     "accuracy": lambda outcome: -outcome.score,
     "accuracyPerResource": lambda outcome: -outcome.score,
 }
+_QUANTITY: dict[Order, Quantity] = {
+    "divergence": "divergence",
+    "loss": "loss",
+    "lossPerResource": "loss",
+    "accuracy": "accuracy",
+    "accuracyPerResource": "accuracy",
+}
 _PER_RESOURCE: tuple[Order, ...] = ("lossPerResource", "accuracyPerResource")
+
+
+def of_trained(order: Order) -> Order:
+    """By what candidates are ordered that have trained: some answer better than what was cut."""
+    return "loss" if order == "divergence" else order
 
 
 def improves(order: Order, after: Outcome, before: Outcome) -> bool:
@@ -50,7 +65,7 @@ class Ranking:
     @property
     def quantity(self) -> Quantity:
         """What is ranked by, be it per resource or not."""
-        return "loss" if self._order in ("loss", "lossPerResource") else "accuracy"
+        return _QUANTITY[self._order]
 
     def sorted(
         self, candidates: Sequence[Candidate], outcomes: Mapping[str, Outcome]

@@ -22,7 +22,7 @@ __all__ = [
     "Value",
 ]
 
-Quantity = Literal["loss", "accuracy"]
+Quantity = Literal["loss", "accuracy", "divergence"]
 """What candidates are ranked by, be it per resource or not."""
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from fednas.errors import Corrupt, NotFound
 from fednas.federation import Closing, Failure, Federation, Round, RoundId, Updates
 from fednas.models import Architecture, Model
-from fednas.objective import Objective
+from fednas.objective import DIVERGENCE, Objective
 from fednas.search._entries import Closed, Computed, Led, Scored, Won
 from fednas.search._parts import Reason, Totals
 from fednas.search._private import Private
@@ -79,11 +79,15 @@ class Player:
         await asyncio.to_thread(self._blobs.delete, *sorted(used - kept))
         return outcome
 
-    async def cut(self, id: RoundId, source: Model, child: Architecture) -> Outcome:
+    async def cut(
+        self, id: RoundId, source: Model, child: Architecture, *, divergence: bool
+    ) -> Outcome:
         """Cut a network, count on the validation rows, and journal it."""
         scored = self._view.get(Scored, id)
         if scored is None:
-            scored = await self._score(id, *await self._federation.cut(id.key, source, child))
+            reference = source if divergence else None
+            cut = await self._federation.cut(id.key, source, child, reference=reference)
+            scored = await self._score(id, *cut)
         return self._outcome(scored, Model(child, {}))
 
     async def evaluate(self, id: RoundId, model: Model) -> Outcome:
@@ -95,7 +99,8 @@ class Player:
         return self._outcome(scored, model)
 
     async def _score(self, id: RoundId, model: Model, done: TaskResult) -> Scored:
-        sums = {name: done.sums[name] for name in self._view.objective.sums}
+        counted = (*self._view.objective.sums, DIVERGENCE)
+        sums = {name: done.sums[name] for name in counted if name in done.sums}
         scored = Scored(id=id, blobs=dict(model.blobs), sums=sums)
         await self._recorder.write(scored)
         return scored
@@ -125,7 +130,10 @@ class Player:
         if Led.key_of(at) in entries or Won.key_of(at) in entries:
             return
         winner, runner_up = (step.outcomes[name].model for name in (step.winner, step.runner_up))
-        done = await self._federation.compare(f"{at:04}/compare", winner, runner_up)
+        reference = step.source if step.by == "divergence" else None
+        done = await self._federation.compare(
+            f"{at:04}/compare", winner, runner_up, reference=reference
+        )
         await self._recorder.write(
             Led(
                 iteration=at,

@@ -18,10 +18,10 @@ from functools import partial
 
 from fednas.errors import TrainingDiverged
 from fednas.federation import RoundId, default_group_count
-from fednas.models import Architecture
+from fednas.models import Architecture, Model
 from fednas.search._drop import candidate_rounds, kept_after, screened
 from fednas.search._entries import Dropped, Won
-from fednas.search._order import Ranking, improves
+from fednas.search._order import Ranking, improves, of_trained
 from fednas.search._rounds import Plan, plan_of
 from fednas.search._strategy import (
     AddRung,
@@ -41,7 +41,7 @@ from fednas.search._strategy import (
 )
 from fednas.seeds import derive_seed
 from fednas.space import Space, costs, thin
-from fednas.spec import Choosing
+from fednas.spec import Choosing, Screening
 from fednas.work import TRAIN
 
 __all__ = ["ShrinkingSearch", "candidate"]
@@ -137,16 +137,31 @@ class ShrinkingSearch:
             # What was trained is worth going on from; what was only cut is cut anew from the whole.
             source = current.model if plan.pre + plan.post else start.model
             best = yield from ask(
-                Cut(iteration, CUT, current.model, source, int(target), planned, candidates)
+                Cut(
+                    iteration,
+                    CUT,
+                    current.model,
+                    source,
+                    int(target),
+                    planned,
+                    candidates,
+                    divergence=settings.order == "divergence",
+                )
             )
             ranking = Ranking(settings.order, problem, current)
-            best, standing = yield from self._train(
-                problem, iteration, plan, ranking, candidates, best
-            )
+            standing = ranking.sorted(candidates, best)
+            if plan.pre + plan.post:
+                standing = yield from _screen(
+                    ranking, RoundId(iteration, CUT, "", 0), standing, best, settings.screening
+                )
+                ranking = Ranking(of_trained(settings.order), problem, current)
+                best, standing = yield from self._train(
+                    problem, iteration, plan, ranking, standing, best
+                )
             winner = standing[0]
             if best[winner.name].failed:
                 return _nobody(best)
-            yield from _compare(ranking, iteration, standing, best)
+            yield from _compare(ranking, iteration, standing, best, source)
             shown = ranking.shown(standing, best, keep=len(standing))
             yield from ask(Decide(Won(iteration=iteration, winner=winner.name, ranking=shown)))
             current, cost = best[winner.name], problem.cost(winner.architecture)
@@ -188,19 +203,13 @@ class ShrinkingSearch:
         candidates: Sequence[Candidate],
         cut: Outcomes,
     ) -> Steps[tuple[Outcomes, list[Candidate]]]:
-        """Screen, train, drop: each one's best outcome, and who is left, best first.
+        """Train and drop: each one's best outcome, and who is left, best first.
 
         A candidate's best round counts, the untrained one included, and starts the next phase;
         within a phase each round goes on from the last.
         """
         drop = self.settings.early_drop
-        best = dict(cut)
-        standing = ranking.sorted(candidates, best)
-        if not plan.pre + plan.post:
-            return best, standing
-        met = [one for one in standing if one.reached_target] or standing
-        keep = screened(self.settings.screening, len(met))
-        standing = yield from _drop(ranking, RoundId(iteration, CUT, "", 0), standing, best, keep)
+        best, standing = dict(cut), list(candidates)
         leaders: list[str] = []
         for phase, rounds in ((PRE, plan.pre), (POST, plan.post)):
             last = dict(best)
@@ -239,7 +248,7 @@ class ShrinkingSearch:
         return dict(before) | {
             name: outcome
             for name, outcome in after.items()
-            if outcome.failed or improves(self.settings.order, outcome, before[name])
+            if outcome.failed or improves(of_trained(self.settings.order), outcome, before[name])
         }
 
 
@@ -266,6 +275,18 @@ def candidate(
     )
 
 
+def _screen(
+    ranking: Ranking,
+    at: RoundId,
+    standing: list[Candidate],
+    cut: Outcomes,
+    screening: Screening,
+) -> Steps[list[Candidate]]:
+    """Who is trained at all."""
+    met = [one for one in standing if one.reached_target] or standing
+    return (yield from _drop(ranking, at, standing, cut, screened(screening, len(met))))
+
+
 def _drop(
     ranking: Ranking, at: RoundId, standing: list[Candidate], best: Outcomes, keep: int
 ) -> Steps[list[Candidate]]:
@@ -278,12 +299,16 @@ def _drop(
 
 
 def _compare(
-    ranking: Ranking, iteration: int, standing: Sequence[Candidate], best: Outcomes
+    ranking: Ranking,
+    iteration: int,
+    standing: Sequence[Candidate],
+    best: Outcomes,
+    source: Model,
 ) -> Steps[None]:
     """Have the winner compared with the runner-up, where one is left that has not failed."""
     first, *others = (one.name for one in standing if not best[one.name].failed)
     if others:
-        yield from ask(Compare(iteration, first, others[0], ranking.quantity, best))
+        yield from ask(Compare(iteration, first, others[0], ranking.quantity, best, source))
 
 
 def _nobody(outcomes: Mapping[str, Outcome]) -> Ending:

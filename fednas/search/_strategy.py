@@ -18,12 +18,14 @@ may take, how far it is - so that nothing outside knows one by name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from fednas.federation import Cohort, Failure, RoundId
 from fednas.models import Architecture, Model
+from fednas.objective import DIVERGENCE
 from fednas.search._entries import Dropped, Won
 from fednas.search._parts import Quantity
 from fednas.space import Resource, Space
@@ -78,6 +80,11 @@ class Outcome:
     loss: float
     failed: Failure | None = None
     trained: int = 0
+
+    @property
+    def divergence(self) -> float:
+        """From the answers of the network that it was cut from, in nats a row; where counted."""
+        return self.sums[DIVERGENCE] / self.sums["total"] if self.sums else math.inf
 
 
 Outcomes = dict[str, Outcome]
@@ -163,7 +170,8 @@ class Cut(Step[Outcomes]):
     """Journal the candidates of an iteration; cut each and evaluate it untrained.
 
     ``parent`` is the network that they are smaller than, ``source`` that whose weights are cut: the
-    parent, or the start, of which nothing has been lost yet. ``planned`` says how many rounds of
+    parent, or the start, of which nothing has been lost yet; with ``divergence`` each candidate's
+    answers are compared with those of ``source``. ``planned`` says how many rounds of
     each phase a candidate trains that is never dropped nor stopped early: the naive design, against
     which costs are compared, gives them to all.
     """
@@ -175,6 +183,7 @@ class Cut(Step[Outcomes]):
     target: int
     planned: Mapping[str, int]
     candidates: Sequence[Candidate]
+    divergence: bool = False
 
 
 @dataclass(frozen=True)
@@ -223,7 +232,8 @@ class Compare(Step[None]):
     """Journal how far the winner is ahead of the runner-up, just before it has won.
 
     Both are evaluated image by image, by the cloud. There is no answer: nothing is decided by it.
-    ``by`` is what they were ranked by, ``outcomes`` has both by their names.
+    ``by`` is what they were ranked by, ``outcomes`` has both by their names, ``source`` is the
+    network that they were cut from.
     """
 
     iteration: int
@@ -231,6 +241,7 @@ class Compare(Step[None]):
     runner_up: str
     by: Quantity
     outcomes: Mapping[str, Outcome]
+    source: Model
 
 
 @dataclass(frozen=True)

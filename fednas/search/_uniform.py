@@ -21,7 +21,9 @@ class UniformSearch(ShrinkingSearch):
     """
 
     def __init__(self, settings: Uniform) -> None:
-        super().__init__(Choosing.model_validate(settings.model_dump(exclude_none=True)))
+        super().__init__(
+            Choosing.model_validate({"order": "loss", **settings.model_dump(exclude_none=True)})
+        )
 
     def num_candidates(self, space: Space) -> int:
         """One."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from fednas.errors import Corrupt
 from fednas.federation import FINAL, INITIAL, RoundId
-from fednas.objective import OBJECTIVES, Objective
+from fednas.objective import DIVERGENCE, OBJECTIVES, Objective
 from fednas.search._entries import (
     Added,
     Closed,
@@ -243,6 +243,7 @@ class View:
                 "widthAfter": change.after if change else None,
                 "accuracy": ranked.score,
                 "loss": None,
+                "divergence": None,
                 "macs": ranked.costs["macs"],
                 "cost": ranked.costs[self.target.resource],
                 "rank": None,
@@ -256,6 +257,8 @@ class View:
             self._decisions.append(row)
         if not ranked.failed:
             row |= {"accuracy": ranked.score, "loss": self.objective.loss(ranked.sums)}
+            if DIVERGENCE in ranked.sums:
+                row["divergence"] = ranked.sums[DIVERGENCE] / ranked.sums["total"]
         return row
 
     def _settle(self, row: dict[str, Any], fate: str) -> None:

@@ -126,7 +126,7 @@ class EarlyDrop(OneOf):
     none: KeepAll | None = Field(None, description="Every candidate trains all rounds.")
 
 
-Order = Literal["loss", "accuracy", "lossPerResource", "accuracyPerResource"]
+Order = Literal["divergence", "loss", "accuracy", "lossPerResource", "accuracyPerResource"]
 
 
 class StrategySettings(Model):
@@ -204,10 +204,11 @@ class Choosing(Shrinking):
     """A strategy that makes several candidates an iteration and chooses."""
 
     order: Order = Field(
-        "loss",
+        "divergence",
         description="Which candidate is the better, for screening, early drop and winner alike: "
-        "loss or accuracy on the validation samples, or what of it is lost per resource saved. "
-        "Those that met the iteration's target come first.",
+        "loss or accuracy on the validation samples, or what of it is lost per resource saved; "
+        "divergence, how far its answers are from those of the network that it was cut from, and "
+        "the loss once candidates have trained. Those that met the iteration's target come first.",
     )
     screening: Screening = Field(
         Screening(top_k=TopK(keep=8)),

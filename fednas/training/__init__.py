@@ -2,13 +2,14 @@
 
 from fednas.training._augment import augment
 from fednas.training._batch import normalise
-from fednas.training._evaluate import Evaluated, evaluate, judge, recalibrate
+from fednas.training._evaluate import Evaluated, answers, evaluate, judge, recalibrate
 from fednas.training._fingerprint import fingerprint, numerics
 from fednas.training._train import Trained, train
 
 __all__ = [
     "Evaluated",
     "Trained",
+    "answers",
     "augment",
     "evaluate",
     "fingerprint",

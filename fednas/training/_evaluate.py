@@ -18,16 +18,17 @@ from fednas.spec import Normalize
 from fednas.training._batch import Shape, normalise
 from fednas.training._fold import folded
 
-__all__ = ["Evaluated", "evaluate", "judge", "recalibrate"]
+__all__ = ["Evaluated", "answers", "evaluate", "judge", "recalibrate"]
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Right answers, samples, and the sum of the cross-entropy losses."""
+    """Right answers, samples, and the sums of the cross-entropy losses and of the divergences."""
 
     correct: int
     total: int
     loss_sum: float
+    divergence_sum: float = 0.0
 
 
 def evaluate(
@@ -37,17 +38,46 @@ def evaluate(
     batch_size: int = 128,  # faster than 256 by half on a CPU: it stays in the cache
     *,
     normalize: Normalize | None = None,
+    reference: Tensor | None = None,
 ) -> Evaluated:
-    """Count the right answers on all rows, in order; leaves the module in evaluation mode."""
+    """Count the right answers on all rows, in order; leaves the module in evaluation mode.
+
+    Parameters
+    ----------
+    reference : Tensor [n, classes], optional
+        Another network's `answers` to these rows: the Kullback-Leibler divergences of this one's
+        from them are added up, in nats (Hinton, Vinyals and Dean, arXiv 1503.02531).
+    """
     # Before inference mode begins: weights that are laid out anew in it can never be trained.
     module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    correct, loss_sum = 0, 0.0
+    correct, loss_sum, divergence_sum = 0, 0.0, 0.0
     with torch.inference_mode(), folded(module):
-        for images, labels in _batches(rows, shape, batch_size, normalize):
+        for part, images, labels in _batches(rows, shape, batch_size, normalize):
             logits = module(images)
             correct += int((logits.argmax(1) == labels).sum())
             loss_sum += functional.cross_entropy(logits, labels, reduction="sum").item()
-    return Evaluated(correct=correct, total=len(rows), loss_sum=loss_sum)
+            if reference is not None:
+                divergence_sum += _divergence(logits, reference[part]).sum().item()
+    return Evaluated(correct, len(rows), loss_sum, divergence_sum)
+
+
+def answers(
+    module: nn.Module,
+    rows: Rows,
+    shape: Shape,
+    batch_size: int = 128,
+    *,
+    normalize: Normalize | None = None,
+) -> Tensor:
+    """Logarithms of the classes' probabilities, float32 [n, classes], in evaluation mode."""
+    module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    with torch.inference_mode(), folded(module):
+        return torch.cat(
+            [
+                module(images).log_softmax(1)
+                for _, images, _ in _batches(rows, shape, batch_size, normalize)
+            ]
+        )
 
 
 def judge(
@@ -57,18 +87,23 @@ def judge(
     batch_size: int = 128,
     *,
     normalize: Normalize | None = None,
+    reference: Tensor | None = None,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Loss of each of n rows, in nats, and whether the answer is right: float64 [n], bool [n].
 
-    They are those that `evaluate` adds up; leaves the module in evaluation mode.
+    With a reference its divergence instead of the loss. They are those that `evaluate` adds up;
+    leaves the module in evaluation mode.
     """
     module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     losses, right = np.empty(len(rows)), np.empty(len(rows), np.bool_)
     with torch.inference_mode(), folded(module):
-        for number, (images, labels) in enumerate(_batches(rows, shape, batch_size, normalize)):
-            part = slice(number * batch_size, number * batch_size + len(labels))
+        for part, images, labels in _batches(rows, shape, batch_size, normalize):
             logits = module(images)
-            losses[part] = functional.cross_entropy(logits, labels, reduction="none").numpy()
+            losses[part] = (
+                functional.cross_entropy(logits, labels, reduction="none")
+                if reference is None
+                else _divergence(logits, reference[part])
+            ).numpy()
             right[part] = (logits.argmax(1) == labels).numpy()
     return losses, right
 
@@ -111,9 +146,17 @@ def recalibrate(
         norm.eval()
 
 
+def _divergence(logits: Tensor, reference: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of each row's answer from that of the reference: [n]."""
+    each = functional.kl_div(logits.log_softmax(1), reference, reduction="none", log_target=True)
+    return each.sum(1)
+
+
 def _batches(
     rows: Rows, shape: Shape, batch_size: int, normalize: Normalize | None
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Which rows, their images, their labels."""
     for start in range(0, len(rows), batch_size):
-        images, labels = split_rows(rows[start : start + batch_size].copy(), shape)
-        yield normalise(images, normalize), torch.from_numpy(labels)
+        part = slice(start, start + batch_size)
+        images, labels = split_rows(rows[part].copy(), shape)
+        yield part, normalise(images, normalize), torch.from_numpy(labels)

@@ -78,7 +78,7 @@ def scored(architecture: Architecture, weights: str, correct: Row) -> Outcome:
     model = Model(architecture, {"weights": weights})
     if correct is None:
         return Outcome(model, {}, 0.0, float("inf"), Failure("QuorumMissed", "nobody came"))
-    sums = {"correct": correct, "total": 100, "loss": 100 - correct}
+    sums = {"correct": correct, "total": 100, "loss": 100 - correct, "divergence": 100 - correct}
     return Outcome(model, sums, correct / 100, 1 - correct / 100)
 
 
@@ -125,7 +125,8 @@ def made(
             Candidate(name, index, {name: 1}, one, costs(space(), one.widths), reached)
         )
         failed = Failure("QuorumMissed", "nobody came") if loss < 0 else None
-        sums = {} if failed else {"correct": correct, "total": 100, "loss": 100 * loss}
+        sums = {"correct": correct, "total": 100, "loss": 100 * loss, "divergence": 100 * loss}
+        sums = {} if failed else sums
         outcomes[name] = Outcome(Model(one, {"weights": name}), sums, correct / 100, loss, failed)
     resource = Resource("macs", lambda _, widths: known[tuple(widths)], "MACs")
     whole = Problem(space(), resource, 0.5, ((),), 0, lambda network: Params())

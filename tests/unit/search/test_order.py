@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from fednas.models import Model
 from fednas.search import Outcome
-from fednas.search._order import improves
+from fednas.search._order import improves, of_trained
 from fednas.spec import Order
 from tests.unit.search.table import made
 from tests.unit.search.toy import network
@@ -37,6 +38,19 @@ def test_each_order_has_its_own_opinion() -> None:
     assert rank("accuracy", **rows) == "cabd"
     assert rank("lossPerResource", **rows) == "dbca"
     assert rank("accuracyPerResource", **rows) == "cdba"
+
+
+def test_the_divergence_decides_for_what_was_cut_and_the_loss_for_what_was_trained() -> None:
+    ranking, candidates, outcomes = made({"a": (60, 0.4, 80, True), "b": (50, 0.5, 80, True)})
+    for name, divergence in (("a", 7.0), ("b", 3.0)):
+        sums = {**outcomes[name].sums, "divergence": divergence}
+        outcomes[name] = replace(outcomes[name], sums=sums)
+    by = ranking("divergence")
+    assert [one.name for one in by.sorted(candidates, outcomes)] == ["b", "a"]
+    assert outcomes["b"].divergence == 0.03
+    assert by.quantity == "divergence"
+    trained = ranking(of_trained("divergence"))
+    assert [one.name for one in trained.sorted(candidates, outcomes)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -107,7 +121,7 @@ def test_the_evidence_is_what_was_counted_and_who_is_kept() -> None:
         ("c", 3, False, True),
     ]
     assert [row.reached_target for row in shown] == [True, False, True]
-    assert shown[0].sums == {"correct": 66, "total": 100, "loss": 60}
+    assert shown[0].sums == {"correct": 66, "total": 100, "loss": 60, "divergence": 60}
     assert shown[0].costs == candidates[0].costs
     one = by_loss.shown(by_loss.sorted(candidates, outcomes), outcomes, keep=1)
     assert [row.kept for row in one] == [True, False, False]

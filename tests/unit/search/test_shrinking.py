@@ -360,6 +360,27 @@ def test_without_a_first_phase_the_screened_train_the_second() -> None:
     assert trained(steps) == [("post", 1, ["conv1", "conv3"]), ("post", 2, ["conv1", "conv3"])]
 
 
+def test_what_is_ranked_by_divergence_is_compared_with_what_it_was_cut_from() -> None:
+    steps, _ = play(told(), maxIterations=2, order="divergence", rounds=constant(0, 0))
+    first, second = of(steps, Cut)
+    assert (first.divergence, second.divergence) == (True, True)
+    assert first.source == second.source != second.parent
+    assert [(step.by, step.source) for step in of(steps, Compare)] == [
+        ("divergence", first.source)
+    ] * 2
+
+
+def test_the_divergence_screens_and_the_loss_chooses_among_the_trained() -> None:
+    table = told(CUTS | {(1, "pre", "conv3", 1): 90})
+    steps, _ = play(
+        table, maxIterations=1, order="divergence", rounds=constant(1, 0), screening=top(2)
+    )
+    assert trained(steps) == [("pre", 1, ["conv1", "conv3"])]
+    assert of(steps, AddRung)[0].candidate == "conv3"
+    assert of(steps, Compare)[0].by == "loss"
+    assert not of(play(table, maxIterations=1, order="loss")[0], Cut)[0].divergence
+
+
 # --- how sure it is -------------------------------------------------------------------------------
 
 

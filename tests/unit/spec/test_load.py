@@ -61,7 +61,7 @@ def test_the_smallest_file_has_all_defaults() -> None:
     assert (adapt.max_iterations, adapt.first_step, adapt.step_decay) == (100, 0.025, 1.0)
     assert adapt.rounds.constant is not None
     assert (adapt.rounds.constant.pre, adapt.rounds.constant.post) == (0, 0)
-    assert (adapt.order, adapt.pairing) == ("loss", "apart")
+    assert (adapt.order, adapt.pairing) == ("divergence", "apart")
     assert adapt.screening.top_k is not None
     assert adapt.screening.top_k.keep == 8
     assert adapt.early_drop.top_k is not None
@@ -268,8 +268,8 @@ def test_a_schedule_that_stops_above_the_target_is_a_warning_with_a_remedy() -> 
 @pytest.mark.parametrize(
     ("strategy", "path", "wrong"),
     [
-        ({"netAdapt": {"order": "size"}}, "netAdapt.order", "got 'size'; must be one of loss, "
-         "accuracy, lossPerResource, accuracyPerResource"),
+        ({"netAdapt": {"order": "size"}}, "netAdapt.order", "got 'size'; must be one of "
+         "divergence, loss, accuracy, lossPerResource, accuracyPerResource"),
         ({"random": {"pairing": "alone"}}, "random.pairing", "got 'alone'; must be one of apart, "
          "together"),
         ({"netAdapt": {"screening": {"topK": {"keep": 0}}}}, "netAdapt.screening.topK.keep",

@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from fednas.data import split_rows
 from fednas.spec import Normalize, Sgd
-from fednas.training import evaluate, judge, normalise, recalibrate, train
+from fednas.training import answers, evaluate, judge, normalise, recalibrate, train
 
 SHAPE = (1, 8, 8)
 
@@ -26,6 +26,25 @@ def test_counts_equal_a_direct_computation(trained, rows):
     assert evaluated.correct == (logits.argmax(1).numpy() == labels).sum() > 200
     losses = functional.cross_entropy(logits, torch.from_numpy(labels), reduction="sum")
     assert evaluated.loss_sum == pytest.approx(losses.item(), rel=1e-5)
+
+
+def test_the_divergence_is_that_of_kullback_and_leibler(trained, make_network, rows):
+    other = make_network()
+    reference = answers(other, rows, SHAPE, batch_size=100)
+    assert reference.exp().sum(1).numpy() == pytest.approx(1, rel=1e-5)
+    evaluated = evaluate(trained, rows, SHAPE, reference=reference)
+    images, _ = split_rows(np.array(rows), SHAPE)
+    with torch.no_grad():
+        p, q = (
+            torch.softmax(network.eval()(normalise(images)).double(), 1)
+            for network in (other, trained)
+        )
+    each = (p * (p / q).log()).sum(1)
+    assert evaluated.divergence_sum == pytest.approx(each.sum().item(), rel=1e-4)
+    assert evaluated.divergence_sum > 1
+    assert evaluated.loss_sum == evaluate(trained, rows, SHAPE).loss_sum
+    by_row, _ = judge(trained, rows, SHAPE, reference=reference)
+    assert by_row == pytest.approx(each.numpy(), rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [100, 128, 256])

@@ -141,12 +141,48 @@ def test_evaluation_counts_and_recalibrates_only_where_asked(weights: bytes) -> 
     assert decode(calibrated.outputs["weights"]).size == decode(weights).size
 
 
-def compared(source: MemorySource, one: bytes, two: bytes, rows: bytes) -> dict[str, float]:
+def test_an_evaluation_tells_how_far_answers_are_from_those_of_a_reference(weights: bytes) -> None:
+    rows, more = shard(150), shard(40)
+    other = trained(weights, rows).outputs["weights"]
+    source = MemorySource(weights, other, rows, more)
+
+    def divergence(one: bytes, reference: bytes, shard: bytes = rows) -> float:
+        given = {
+            "inputs": {"weights": digest_of(one), "reference": digest_of(reference)},
+            "params": {"architecture": NETWORK.model_dump(), "reference": NETWORK.model_dump()},
+            "data": {"shard": digest_of(shard)},
+        }
+        done = execute(task("evaluate", **given), source)
+        alone = given | {"params": {"architecture": NETWORK.model_dump()}}
+        plain = execute(task("evaluate", **alone), source)
+        assert done.sums == {**plain.sums, "divergence": done.sums["divergence"]}
+        return done.sums["divergence"]
+
+    assert divergence(weights, weights) == pytest.approx(0, abs=1e-4)
+    assert divergence(other, weights) > 1
+    assert divergence(other, other) == pytest.approx(0, abs=1e-4)
+    assert divergence(other, weights, more) != divergence(other, weights)
+    sums = compared(source, weights, other, rows, reference=weights)
+    assert sums["difference"] == pytest.approx(divergence(other, weights), rel=1e-5)
+
+
+def compared(
+    source: MemorySource, one: bytes, two: bytes, rows: bytes, reference: bytes | None = None
+) -> dict[str, float]:
+    given = {} if reference is None else {"reference": reference}
     done = execute(
         task(
             "compare",
-            inputs={"weights": digest_of(one), "rival": digest_of(two)},
-            params={"architecture": NETWORK.model_dump(), "rival": NETWORK.model_dump()},
+            inputs={
+                "weights": digest_of(one),
+                "rival": digest_of(two),
+                **{name: digest_of(blob) for name, blob in given.items()},
+            },
+            params={
+                "architecture": NETWORK.model_dump(),
+                "rival": NETWORK.model_dump(),
+                **{name: NETWORK.model_dump() for name in given},
+            },
             data={"shard": digest_of(rows)},
         ),
         source,
