@@ -39,6 +39,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "random, 8 candidates": {"strategy": {"random": {}}},
     "netAdapt, not refitted": {"strategy": {"netAdapt": {}}, "refit": False},
     "netAdapt": {"strategy": {"netAdapt": {}}},
+    "netAdapt, by loss": {"strategy": {"netAdapt": {"order": "loss"}}},
     "netAdapt, steps of 0.05": {"strategy": {"netAdapt": {"firstStep": 0.05}}},
     "netAdapt, best 3 trained": {"strategy": {"netAdapt": SCREENED}},
     "authors' settings": {"strategy": {"netAdapt": {**AUTHORS, **ROUNDS}}, "refit": False},

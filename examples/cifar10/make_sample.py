@@ -1,11 +1,11 @@
-"""Take a small, class-balanced sample of CIFAR-10, and keep the remaining rows apart.
+"""Take a small, class-balanced sample of CIFAR-10's training images, and keep the others apart.
 
     python make_sample.py SOURCE SAMPLE REST [--seed 0]
 
 SOURCE is a folder with CIFAR-10 in the Hugging Face layout: train.parquet and test.parquet with the
-columns img (struct<bytes, path>) and label. SAMPLE gets 4,000 of the training images and 1,000 of
-the test images; REST gets every other row. Start weights that are trained on REST have therefore
-seen no image of SAMPLE. Needs numpy and pyarrow.
+columns img (struct<bytes, path>) and label. SAMPLE gets 4,000 of the training images, REST the
+others, and both the test images. Start weights that are trained on REST have therefore seen no
+image of SAMPLE. Needs numpy and pyarrow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SAMPLES = {"train": 4000, "test": 1000}
+SAMPLE = 4000
 
 
 def sample_rows(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -40,7 +40,7 @@ def write(table: pa.Table, path: Path) -> None:
 
 
 def main() -> None:
-    """Split both files."""
+    """Split the training images."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("sample", type=Path)
@@ -48,12 +48,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
+    train, test = (
+        pq.read_table(args.source / f"{split}.parquet", columns=["img", "label"])
+        for split in ("train", "test")
+    )
     rng = np.random.default_rng(args.seed)
-    for split, size in SAMPLES.items():
-        table = pq.read_table(args.source / f"{split}.parquet", columns=["img", "label"])
-        chosen = sample_rows(table.column("label").to_numpy(), size, rng)
-        write(table.filter(pa.array(chosen)), args.sample / f"{split}.parquet")
-        write(table.filter(pa.array(~chosen)), args.rest / f"{split}.parquet")
+    chosen = sample_rows(train.column("label").to_numpy(), SAMPLE, rng)
+    write(train.filter(pa.array(chosen)), args.sample / "train.parquet")
+    write(train.filter(pa.array(~chosen)), args.rest / "train.parquet")
+    for folder in (args.sample, args.rest):
+        write(test, folder / "test.parquet")
 
 
 if __name__ == "__main__":

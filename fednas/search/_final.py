@@ -19,7 +19,7 @@ from fednas.spec import Data, FinalTraining
 from fednas.work import TRAIN
 from fednas.work import Train as TrainParams
 
-__all__ = ["step_share", "train_finally"]
+__all__ = ["Best", "keep_best", "step_share", "train_finally", "tune"]
 
 
 def train_finally(
@@ -43,7 +43,7 @@ def train_finally(
         The one after the search's last.
     """
     names = {rung: f"rung-{rung:02}" for rung in rungs}
-    best: dict[int, tuple[int, Outcome]] = {}
+    best: Best = {}
     last = dict(rungs)
     for number in range(1, training.rounds + 1):
         cohort = partial(draw_cohort, clients, training.clients_per_round, seed, FINAL, number)
@@ -66,9 +66,25 @@ def train_finally(
         for rung, name in names.items():
             if name in trained:
                 last[rung] = trained[name]
-                before = best[rung][1].loss if rung in best else math.inf
-                if last[rung].loss < before:  # that of a failure is infinite
-                    best[rung] = number, last[rung]
+                keep_best(best, rung, number, last[rung])
+    yield from tune(best, names, training, iteration)
+
+
+Best = dict[int, tuple[int, Outcome]]
+"""Rung -> its best round, and what came of it."""
+
+
+def keep_best(best: Best, rung: int, number: int, outcome: Outcome) -> None:
+    """A round of a rung; the loss of a failure is infinite."""
+    before = best[rung][1].loss if rung in best else math.inf
+    if outcome.loss < before:
+        best[rung] = number, outcome
+
+
+def tune(
+    best: Best, names: Mapping[int, str], training: FinalTraining, iteration: int
+) -> Steps[None]:
+    """Put the best round of each rung on the ladder."""
     for rung, (number, outcome) in best.items():
         at = RoundId(iteration, FINAL, names[rung], training.rounds)
         yield from ask(Tune(at, rung, number, outcome))

@@ -7,6 +7,7 @@ journal for people, written anew as it grows.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from fednas.federation import Federation
@@ -101,7 +102,7 @@ class Ladder:
             )
         )
 
-    async def outcomes(self, rungs: list[int]) -> dict[int, Outcome]:
+    async def outcomes(self, rungs: Iterable[int]) -> dict[int, Outcome]:
         """Rungs as the search left them, their weights at hand for training on."""
         found = {}
         for rung in rungs:

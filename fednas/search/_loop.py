@@ -17,10 +17,8 @@ from fednas.federation import FINAL, Failure, Federation, Gathering, Member, Rou
 from fednas.objective import OBJECTIVES
 from fednas.search._begin import DataRead, Inputs, begin, check_identity
 from fednas.search._entries import Ended, Generated
-from fednas.search._final import train_finally
 from fednas.search._initial import from_scratch, given
 from fednas.search._ladder import Ladder
-from fednas.search._nested import train_nested
 from fednas.search._parts import Change, Offered
 from fednas.search._play import Player
 from fednas.search._private import BudgetSpent, check_privacy, private_of
@@ -41,6 +39,7 @@ from fednas.search._strategy import (
     Train,
     Tune,
 )
+from fednas.search._tuning import tuning_of
 from fednas.search._view import Recorded, View
 from fednas.space import costs, resource
 from fednas.spec import FederatedSearch, clients
@@ -221,39 +220,10 @@ class _Loop:
 
     async def _train_finally(self) -> None:
         """Train the rungs that are used, as far as the spec asks for it."""
-        spec, iteration = self.search.spec, len(self.view.ladder)
-        training = spec.final_training
-        if training is None:
-            return
-        # As the search left them, also when this is resumed.
-        chosen = self.view.selected(self.search, self.view.searched)
-        users: dict[int, list[str]] = {}
-        for client in clients(self.search):
-            rung = chosen[client.device_class]
-            if rung is not None:
-                users.setdefault(rung.rung, []).append(client.name)
-        rungs = users if training.rungs == "selected" else range(len(self.view.ladder))
-        outcomes = await self.ladder.outcomes(sorted(rungs))
-        if training.nested and outcomes:
-            steps = train_nested(
-                outcomes,
-                users,
-                training,
-                spec.data,
-                space=self.start.space_digest,
-                seed=spec.seed,
-                iteration=iteration,
-            )
-        else:
-            steps = train_finally(
-                outcomes,
-                training,
-                spec.data,
-                sorted(self.start.shards.clients),
-                seed=spec.seed,
-                iteration=iteration,
-            )
-        await self._drive(steps)
+        tuning = tuning_of(self.search, self.view)
+        if tuning is not None:
+            outcomes = await self.ladder.outcomes(tuning.rungs)
+            await self._drive(tuning.steps(self.search, self.start, outcomes))
 
     def _check_trained(self, outcome: Outcome) -> None:
         """A start that learnt nothing is refused: its candidates could not be ranked."""

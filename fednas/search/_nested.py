@@ -9,7 +9,6 @@ the cost does not grow with the number of networks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -18,8 +17,8 @@ from fednas.errors import SearchFailed
 from fednas.federation import FINAL, Cohort, RoundId
 from fednas.models import Architecture, Model
 from fednas.search._draw import draw_cohort
-from fednas.search._final import step_share
-from fednas.search._strategy import Compute, Entrant, Evaluate, Outcome, Steps, Train, Tune, ask
+from fednas.search._final import Best, keep_best, step_share, tune
+from fednas.search._strategy import Compute, Entrant, Evaluate, Outcome, Steps, Train, ask
 from fednas.spec import Data, FinalTraining
 from fednas.work import ARRANGE, MERGE, TRAIN, Arrange, Merge
 from fednas.work import Train as TrainParams
@@ -95,7 +94,7 @@ def train_nested(
         )
     )
     merged = yield from ask(merge(0, arranged.outputs["weights"], {}))
-    best: dict[int, tuple[int, Outcome]] = {}
+    best: Best = {}
     for number in range(1, training.rounds + 1):
         cohorts = _cohorts(clients, training.clients_per_round, seed, number)
         outcomes = yield from ask(
@@ -119,11 +118,8 @@ def train_nested(
         for rung, name in names.items():
             model = Model(networks[rung], {"weights": merged.outputs[name]})
             outcome = yield from ask(Evaluate(at(f"{name}-merged", number), model))
-            before = best[rung][1].loss if rung in best else math.inf
-            if outcome.loss < before:
-                best[rung] = number, outcome
-    for rung, (number, outcome) in best.items():
-        yield from ask(Tune(at(names[rung], training.rounds), rung, number, outcome))
+            keep_best(best, rung, number, outcome)
+    yield from tune(best, names, training, iteration)
 
 
 def _nested(rungs: Mapping[int, Outcome]) -> dict[int, Architecture]:

@@ -162,9 +162,11 @@ def test_every_rung_in_the_bucket_reaches_its_accuracy(result: fednas.Result) ->
     labels = torch.from_numpy(dataset.test_labels)
     for rung in result.ladder:
         with torch.no_grad():
-            right = (rung.load()(images).argmax(1) == labels).float().mean().item()
+            network = rung.load()
+            answers = torch.cat([network(part).argmax(1) for part in images.split(500)])
+            right = (answers == labels).float().mean().item()
         print(f"rung {rung.rung}: {right:.4f}, reported {rung.accuracy:.4f}")
-        assert right == pytest.approx(rung.accuracy, abs=0.0011), "one image of 1,000 at most"
+        assert right == pytest.approx(rung.accuracy, abs=0.00011), "one image of 10,000 at most"
 
 
 def test_every_round_and_every_candidate_is_in_mlflow(
