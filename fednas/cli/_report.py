@@ -91,7 +91,7 @@ def _decisions(result: Any) -> Table:
         Column("layer", no_wrap=True),
         "width",
         "accuracy",
-        by,
+        "loss" if by == "loss" else "KL",
         Column(resource(name).label, no_wrap=True),
         "rank",
         Column("outcome", no_wrap=True),

@@ -58,7 +58,8 @@ def _worth(rung: Rung) -> str:
     if not rung.rung or rung.advantage is None:
         return ""
     where = "over" if rung.advantage >= 0 else "below"
-    return f", {100 * abs(rung.advantage):.1f} {where} thinning alike"
+    searched = f", as searched {100 * rung.searched_accuracy:.1f}" if rung.trained else ""
+    return f"{searched}, {100 * abs(rung.advantage):.1f} {where} thinning alike"
 
 
 def _advice(chosen: Iterable[Rung | None]) -> list[str]:
@@ -66,7 +67,7 @@ def _advice(chosen: Iterable[Rung | None]) -> list[str]:
         return []
     return [
         "a network thinned alike, which needs no search, does better: smaller steps (firstStep), "
-        "screening by loss (order), refit: true or more validation samples would help"
+        "order: divergence, refit: true or more validation samples would help"
     ]
 
 

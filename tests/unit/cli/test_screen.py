@@ -23,6 +23,7 @@ def test_each_class_gets_its_rung_with_what_the_search_made_of_it(run_folder: Pa
         assert f"{name:5}  rung {rung.rung:2}" in screen
         assert f"{100 * rung.advantage:.1f} over thinning alike" in screen
         assert rung.file in screen
+        assert (f", as searched {100 * rung.searched_accuracy:.1f}," in screen) == rung.trained
     assert any(rung.trained for rung in result.selected.values() if rung)
     assert ADVICE not in screen
     assert "x screening * " in screen
