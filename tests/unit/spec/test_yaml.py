@@ -112,6 +112,6 @@ def _grown(first: str, again: str) -> str:
     ids=["lists", "merges", "long", "deep", "deep by aliases"],
 )
 def test_a_small_text_cannot_become_a_large_value(text: str, words: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert words in refused(text)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
