@@ -5,11 +5,11 @@
 
 Of the searches half are suspended from the start, some run (one tiny class each), and all others
 ask for more memory than any node has, so that their pods stay pending. Measured are the operator's
-requests (those of service accounts, as API Priority and Fairness counts them: let no other program
-use one meanwhile), its CPU time and memory, and how long it takes from the API server's answer to
-an edit of `spec.suspend` until the first Deployment is seen scaled down. Needs kubectl, the chart
-installed with a default store, and its operator watching the namespace, which should have no
-searches; those that it makes it deletes again.
+requests but for watches, its CPU time and its memory, all by its own metrics, which are read once a
+second through the API server, and how long it takes from the API server's answer to an edit of
+`spec.suspend` until the first Deployment is seen scaled down. Needs kubectl, the chart installed
+with a default store, and its operator watching the namespace, which should have no searches; those
+that it makes it deletes again.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ import re
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 SEARCHES = "/apis/fednas.dev/v1alpha1/namespaces/{}/federatedsearches"
-_TICKS = 100.0
 _PAUSE = 0.25
 
 
 def made_up(name: str, kind: str) -> dict[str, Any]:
     """A search that is ``suspended``, ``pending`` or ``running``."""
-    memory = {"limits": {"memory": "4Ti" if kind == "pending" else "768Mi"}}
+    memory = "4Ti" if kind == "pending" else "768Mi"
+    resources = {"limits": {"memory": memory}, "requests": {"cpu": "10m"}}
     return {
         "apiVersion": "fednas.dev/v1alpha1",
         "kind": "FederatedSearch",
@@ -46,9 +49,16 @@ def made_up(name: str, kind: str) -> dict[str, Any]:
             },
             "data": {"source": "digits"},
             "target": {"macs": {"share": 0.1}},
-            "strategy": {"netAdapt": {"firstStep": 0.01, "stepDecay": 1.0, "clientGroups": 1}},
-            "coordinator": {"resources": memory},
-            "deviceClasses": [{"name": "tiny", "clients": 1, "resources": memory}],
+            "strategy": {
+                "netAdapt": {
+                    "firstStep": 0.01,
+                    "stepDecay": 1.0,
+                    "clientGroups": 1,
+                    "rounds": {"constant": {"pre": 8, "post": 8}},  # so that none ends meanwhile
+                }
+            },
+            "coordinator": {"resources": resources},
+            "deviceClasses": [{"name": "tiny", "clients": 1, "resources": resources}],
             "suspend": kind == "suspended",
         },
     }
@@ -71,44 +81,81 @@ def api() -> Iterator[httpx.Client]:
         proxy.wait(10)
 
 
-def requests_of_service_accounts(client: httpx.Client) -> float:
-    """How many were dispatched so far."""
-    lines = client.get("/metrics").raise_for_status().text.splitlines()
-    name = "apiserver_flowcontrol_dispatched_requests_total{"
-    return sum(
-        float(line.rsplit(" ", 1)[1])
-        for line in lines
-        if line.startswith(name) and 'flow_schema="service-accounts"' in line
-    )
+@dataclass(frozen=True)
+class Usage:
+    """What the operator has used so far.
+
+    Parameters
+    ----------
+    at : float
+        Monotonic seconds.
+    cpu : float
+        Seconds.
+    memory : float
+        MB that are resident.
+    requests : Counter
+        To the API server, by verb and kind.
+    """
+
+    at: float
+    cpu: float
+    memory: float
+    requests: Counter[str]
 
 
-class OperatorPod:
-    """The operator's process, as its own /proc tells."""
+class Operator:
+    """The operator's own metrics, read once a second until the benchmark ends."""
 
-    def __init__(self, release: str) -> None:
-        self._namespace = release
+    def __init__(self, client: httpx.Client, namespace: str) -> None:
+        self._client = client
+        pods = f"/api/v1/namespaces/{namespace}/pods"
         selector = "app.kubernetes.io/name=fednas,app.kubernetes.io/component=operator"
-        self._pod = self._kubectl("get", "pods", "-l", selector, "-o", "name").strip()
+        answer = client.get(pods, params={"labelSelector": selector}).raise_for_status()
+        (pod,) = answer.json()["items"]
+        self._path = f"{pods}/{pod['metadata']['name']}:8082/proxy/metrics"
+        self._seen = [self.usage()]
+        threading.Thread(target=self._watch, daemon=True).start()
 
-    def usage(self) -> tuple[float, float]:
-        """Seconds of CPU so far, and MB of memory now."""
-        stat, status = (
-            self._kubectl("exec", self._pod, "--", "cat", f"/proc/1/{name}")
-            for name in ("stat", "status")
+    def usage(self) -> Usage:
+        """What it has used up to now."""
+        text = self._client.get(self._path).raise_for_status().text
+        requests: Counter[str] = Counter()
+        for labels, count in re.findall(r"api_requests_total\{(.*)\} (.*)", text):
+            named = dict(re.findall(r'(\w+)="(.*?)"', labels))
+            requests[f"{named['verb']} {named['kind']}"] += int(float(count))
+        cpu, memory = (
+            float(re.findall(rf"^{name} (.*)$", text, re.MULTILINE)[0])
+            for name in ("process_cpu_seconds_total", "process_resident_memory_bytes")
         )
-        ticks = stat.rpartition(")")[2].split()[11:13]
-        resident = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert resident is not None
-        return sum(map(int, ticks)) / _TICKS, int(resident[1]) / 1e3
+        return Usage(time.monotonic(), cpu, memory / 1e6, requests)
 
-    def _kubectl(self, *arguments: str) -> str:
-        return subprocess.run(
-            ["kubectl", "--namespace", self._namespace, *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        ).stdout
+    def since(self, before: Usage) -> dict[str, Any]:
+        """What it used meanwhile."""
+        now = self.usage()
+        lasted, asked = now.at - before.at, now.requests - before.requests
+        seen = [*(one for one in self._seen if one.at >= before.at), now]
+        rates = [
+            (after.cpu - first.cpu) / (after.at - first.at)
+            for first, after in pairwise([before, *seen])
+            if after.at - first.at > _PAUSE
+        ]
+        return {
+            "seconds": lasted,
+            "requestsPerSecond": asked.total() / lasted,
+            "requests": dict(asked.most_common()),
+            "cpuCores": (now.cpu - before.cpu) / lasted,
+            "cpuCoresAtMost": max(rates),
+            "memoryMB": now.memory,
+            "memoryMBAtMost": max(one.memory for one in seen),
+        }
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(1.0)
+            try:
+                self._seen.append(self.usage())
+            except (httpx.HTTPError, RuntimeError):
+                return  # the proxy has ended, and the benchmark with it
 
 
 class ScaledDown:
@@ -131,20 +178,6 @@ class ScaledDown:
                         self.seen.setdefault(name, time.monotonic())
         except httpx.HTTPError:
             pass  # the proxy has ended, and the benchmark with it
-
-
-def window(client: httpx.Client, pod: OperatorPod, seconds: float) -> dict[str, float]:
-    """What the operator does in so many seconds."""
-    requests, (cpu, _), begun = requests_of_service_accounts(client), pod.usage(), time.monotonic()
-    time.sleep(seconds)
-    lasted = time.monotonic() - begun
-    now, memory = pod.usage()
-    return {
-        "seconds": lasted,
-        "requestsPerSecond": (requests_of_service_accounts(client) - requests) / lasted,
-        "cpuCores": (now - cpu) / lasted,
-        "memoryMB": memory,
-    }
 
 
 def latencies(client: httpx.Client, path: str, namespace: str, names: list[str]) -> list[float]:
@@ -174,45 +207,74 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     pending = [name for name, kind in names.items() if kind == "pending"]
     path = SEARCHES.format(options.namespace)
     with api() as client:
-        pod = OperatorPod(options.release)
-        idle = window(client, pod, 10.0)
+        operator = Operator(client, options.release)
+        idle = _window(operator, 10.0)
         try:
-            before, begun = requests_of_service_accounts(client), time.monotonic()
+            before, begun = operator.usage(), time.monotonic()
             for name, kind in names.items():
                 client.post(path, json=made_up(name, kind)).raise_for_status()
             created = time.monotonic() - begun
             while not all(_settled(item) for item in _all(client, path)):
                 assert time.monotonic() - begun < 300, "some search is never told where it stands"
                 time.sleep(1.0)
-            settled = time.monotonic() - begun
-            told = requests_of_service_accounts(client) - before
-            time.sleep(30.0)  # until the coordinators of those that run are up
-            steady = window(client, pod, options.seconds)
-            running = sum(item["status"]["phase"] == "Searching" for item in _all(client, path))
+            made = operator.since(before)
+            while _searching(client, path) < options.running:
+                assert time.monotonic() - begun < 600, "some search never starts"
+                time.sleep(1.0)
+            steady = _window(operator, options.seconds)
+            running = _searching(client, path)
+            before = operator.usage()
             waits = latencies(client, path, options.namespace, pending)
+            edited = operator.since(before)
         finally:
+            before = operator.usage()
             client.delete(path, params={"propagationPolicy": "Background"})
+            while _children(client, options.namespace):
+                assert time.monotonic() - before.at < 300, "some child is never deleted"
+                time.sleep(1.0)
+        deleted = operator.since(before)
     return {
         "searches": len(names),
         "suspended": kinds.count("suspended"),
         "unschedulable": len(pending),
         "running": running,
-        "idle": idle,
         "secondsToCreate": created,
-        "secondsUntilAllAreTold": settled,
-        "requestsPerSearchUntilTold": told / len(names),
+        "idle": idle,
+        "untilAllAreTold": made,
         "steady": steady,
+        "whileTheUnschedulableAreSuspended": edited,
+        "untilAllAreDeleted": deleted,
         "eventToActionMilliseconds": {
             "edits": len(waits),
             "median": waits[len(waits) // 2],
             "p99": waits[min(len(waits) - 1, int(0.99 * len(waits)))],
+            "longest": waits[-1],
         },
     }
+
+
+def _window(operator: Operator, seconds: float) -> dict[str, Any]:
+    before = operator.usage()
+    time.sleep(seconds)
+    return operator.since(before)
+
+
+def _children(client: httpx.Client, namespace: str) -> bool:
+    query = {"labelSelector": "fednas.dev/search", "limit": "1"}
+    paths = (
+        f"/apis/apps/v1/namespaces/{namespace}/deployments",
+        f"/api/v1/namespaces/{namespace}/pods",
+    )
+    return any(client.get(path, params=query).raise_for_status().json()["items"] for path in paths)
 
 
 def _all(client: httpx.Client, path: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = client.get(path).raise_for_status().json()["items"]
     return items
+
+
+def _searching(client: httpx.Client, path: str) -> int:
+    return sum(item["status"].get("phase") == "Searching" for item in _all(client, path))
 
 
 def _settled(search: dict[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +22,11 @@ from .actions import (
 )
 from .cluster import ApiError, Cluster
 from .coordinator import Coordinators
-from .world import Problem, World
+from .world import Object, Problem, World
 
 __all__ = ["Outcome", "act"]
+
+Seen = Callable[[str, str, Object | None], None]
 
 _log = logging.getLogger(__name__)
 
@@ -59,11 +61,21 @@ class Outcome:
 
 
 async def act(
-    cluster: Cluster, coordinators: Coordinators, world: World, actions: Iterable[Action]
+    cluster: Cluster,
+    coordinators: Coordinators,
+    world: World,
+    actions: Iterable[Action],
+    seen: Seen = lambda kind, name, child: None,
 ) -> Outcome:
     """Carry out the actions; the first that the API server refuses ends the pass.
 
     But that one Deployment cannot be scaled keeps no other from it.
+
+    Parameters
+    ----------
+    seen : callable
+        Takes kind, name and state of every child that was changed, as the API server answered: of
+        a Deployment that was scaled its ``Scale``, of one that was deleted None.
 
     Raises
     ------
@@ -73,7 +85,7 @@ async def act(
     outcome = Outcome()
     for action in actions:
         try:
-            await _carry_out(cluster, coordinators, world, action, outcome)
+            await _carry_out(cluster, coordinators, world, action, outcome, seen)
         except ApiError as error:
             if error.passing or isinstance(action, WriteStatus):
                 raise
@@ -97,8 +109,16 @@ async def _tell(cluster: Cluster, world: World, outcome: Outcome) -> None:
 
 
 async def _carry_out(
-    cluster: Cluster, coordinators: Coordinators, world: World, action: Action, outcome: Outcome
+    cluster: Cluster,
+    coordinators: Coordinators,
+    world: World,
+    action: Action,
+    outcome: Outcome,
+    seen: Seen,
 ) -> None:
+    def saw(child: Object) -> None:
+        seen(child["kind"], child["metadata"]["name"], child)
+
     match action:
         case WriteStatus(status):
             outcome.written = await cluster.replace_status({**world.search, "status": dict(status)})
@@ -106,29 +126,35 @@ async def _carry_out(
             await events.post(cluster, world.search, notes, world.now)
         case Create(manifest):
             try:
-                await cluster.create(manifest)
+                saw(await cluster.create(manifest))
             except ApiError as error:
-                if error.reason != "AlreadyExists" or not await _ours(cluster, world, manifest):
+                if error.reason != "AlreadyExists":
                     raise
+                if manifest["kind"] != "Secret":  # cannot be read; its name carries the uid
+                    found = await _ours(cluster, world, manifest)
+                    if found is None:
+                        raise
+                    saw(found)
             else:
                 outcome.changed = True
                 outcome.created.append(_named(manifest))
         case Replace(manifest):
-            await cluster.replace(manifest)
+            saw(await cluster.replace(manifest))
             outcome.replaced.append(manifest)
         case Renew(manifest):
-            await cluster.replace(manifest)
+            saw(await cluster.replace(manifest))
             outcome.changed = True
         case Refreeze(manifest):
             name = manifest["metadata"]["name"]
             outcome.changed |= await cluster.delete("ConfigMap", world.namespace, name)
-            await cluster.create(manifest)
+            saw(await cluster.create(manifest))
             outcome.adjusted = True
         case Scale(deployment, replicas):
-            await cluster.scale(world.namespace, deployment, replicas)
+            saw(await cluster.scale(world.namespace, deployment, replicas))
             outcome.changed = True
         case Delete(kind, name):
             if await cluster.delete(kind, world.namespace, name):
+                seen(kind, name, None)
                 outcome.changed = True
                 outcome.deleted.append(f"{kind} {name}")
         case Expire():
@@ -144,18 +170,11 @@ async def _carry_out(
             _log.info("%s/%s: the coordinator %s", world.namespace, world.name, answer)
 
 
-async def _ours(cluster: Cluster, world: World, manifest: Any) -> bool:
-    """Whether what exists under that name is this search's child.
-
-    Secrets cannot be read; their names carry the search's uid.
-    """
-    if manifest["kind"] == "Secret":
-        return True
+async def _ours(cluster: Cluster, world: World, manifest: Object) -> Object | None:
+    """What exists under that name, if it is this search's child."""
     found = await cluster.get(manifest["kind"], world.namespace, manifest["metadata"]["name"])
-    if found is None:
-        return False
-    owners = found["metadata"].get("ownerReferences") or ()
-    return any(owner["uid"] == world.uid for owner in owners)
+    owners = ((found or {}).get("metadata") or {}).get("ownerReferences") or ()
+    return found if any(owner["uid"] == world.uid for owner in owners) else None
 
 
 def _problem(action: Action, error: ApiError) -> Problem:

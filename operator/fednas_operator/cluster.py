@@ -117,14 +117,17 @@ class Cluster:
             if not token:
                 return items
 
-    async def create(self, manifest: Mapping[str, Any]) -> None:
-        """Create; `ApiError` with ``AlreadyExists`` where there is one of that name."""
-        kind, namespace = manifest["kind"], manifest["metadata"]["namespace"]
-        await self._call("POST", kind, KINDS[kind].path(namespace), body=manifest)
+    async def create(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Create; `ApiError` with ``AlreadyExists`` where there is one of that name.
 
-    async def scale(self, namespace: str, deployment: str, replicas: int) -> None:
-        """Set the replicas of a Deployment and nothing else of it."""
-        await self._call(
+        This and all that write return the object as it is then.
+        """
+        kind, namespace = manifest["kind"], manifest["metadata"]["namespace"]
+        return await self._call("POST", kind, KINDS[kind].path(namespace), body=manifest)
+
+    async def scale(self, namespace: str, deployment: str, replicas: int) -> dict[str, Any]:
+        """Set the replicas of a Deployment and nothing else of it; its ``Scale``."""
+        return await self._call(
             "PATCH",
             "Deployment",
             KINDS["Deployment"].path(namespace, deployment, "scale"),
@@ -156,11 +159,11 @@ class Cluster:
             return False
         return True
 
-    async def replace(self, resource: Mapping[str, Any]) -> None:
+    async def replace(self, resource: Mapping[str, Any]) -> dict[str, Any]:
         """Write an object; ``Conflict`` unless ``metadata.resourceVersion`` is the current one."""
         meta, kind = resource["metadata"], resource["kind"]
         path = KINDS[kind].path(meta["namespace"], meta["name"])
-        await self._call("PUT", kind, path, body=resource)
+        return await self._call("PUT", kind, path, body=resource)
 
     async def replace_status(self, resource: Mapping[str, Any]) -> dict[str, Any]:
         """Write the status, likewise; the resource as it is then."""

@@ -1,8 +1,8 @@
 """What is known of a search: read from the API server once, then kept up to date by events.
 
-A picture is read when there is none: at first, after the operator's own changes, after anything
-that went wrong, and once in a while, since an event may be lost. Between these a pass costs the API
-server nothing. A lost picture costs one more reading.
+A picture is read when there is none: at first, after anything that went wrong, and once in a while,
+since an event may be lost. Of the operator's own changes the API server's answers tell. So a pass
+that changes nothing costs the API server nothing. A lost picture costs one more reading.
 """
 
 from __future__ import annotations
@@ -17,9 +17,15 @@ from .cluster import Cluster
 from .coordinator import Coordinators
 from .world import Object, Problem, World
 
-__all__ = ["Memory", "notice", "observe"]
+__all__ = ["Memory", "coordinator_ready", "notice", "observe"]
 
 _SILENT_PASSES = 3
+_CHILDREN = {
+    "Deployment": "deployments",
+    "Service": "services",
+    "ServiceAccount": "service_accounts",
+    "NetworkPolicy": "policies",
+}
 
 
 @dataclass
@@ -52,10 +58,14 @@ class Picture:
         """Of the search."""
         return str(self.search["metadata"]["uid"])
 
-    def put_right(self, manifest: Object) -> None:
-        """A policy or Service that was replaced; whether it stayed so shows at the next reading."""
-        children = self.policies if manifest["kind"] == "NetworkPolicy" else self.services
-        children[manifest["metadata"]["name"]] = manifest
+    def see(self, kind: str, name: str, child: Object | None) -> None:
+        """A child as the API server answered to a change; None: it was deleted."""
+        if kind == "Scale" and child is not None:
+            kind, child = "Deployment", _scaled(self.deployments.get(name), child)
+        if kind == "ConfigMap":
+            self.config_map = child
+        elif kind in _CHILDREN:
+            _put(getattr(self, _CHILDREN[kind]), name, child)
 
 
 @dataclass
@@ -179,9 +189,9 @@ def notice(memory: Memory, kind: str, item: Object, *, gone: bool) -> None:
         case names.KIND if not _older(item, picture.search):
             picture.search = item
         case "Deployment" if _is_owned(item, picture.uid):
-            _put(picture.deployments, name, item, gone)
+            _put(picture.deployments, name, None if gone else item)
         case "Pod" if item["metadata"]["labels"].get(names.UID) == picture.uid:
-            _put(picture.pods, name, _telling(item), gone)
+            _put(picture.pods, name, None if gone else _telling(item))
 
 
 async def _read(cluster: Cluster, namespace: str, name: str, clock: float) -> Picture | None:
@@ -227,11 +237,23 @@ def _older(item: Object, known: Object | None) -> bool:
     return all(map(str.isdecimal, versions)) and int(versions[0]) < int(versions[1])
 
 
-def _put(objects: dict[str, Object], name: str, item: Object, gone: bool) -> None:
-    if gone:
+def _put(objects: dict[str, Object], name: str, item: Object | None) -> None:
+    if item is None:
         objects.pop(name, None)
     elif not _older(item, objects.get(name)):
         objects[name] = item
+
+
+def _scaled(deployment: Object | None, scale: Object) -> Object | None:
+    """A Deployment with what its subresource tells of it."""
+    if deployment is None:
+        return None
+    version = {"resourceVersion": scale["metadata"]["resourceVersion"]}
+    return {
+        **deployment,
+        "metadata": {**deployment["metadata"], **version},
+        "spec": {**deployment["spec"], "replicas": scale["spec"].get("replicas", 0)},
+    }
 
 
 def _telling(pod: Object) -> Object:

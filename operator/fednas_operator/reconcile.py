@@ -17,7 +17,7 @@ from .cluster import ApiError, Cluster
 from .coordinator import Coordinators
 from .limits import until_due
 from .metrics import Metrics
-from .observe import Memory, notice, observe
+from .observe import Memory, coordinator_ready, notice, observe
 from .plan import plan
 from .queue import Key, WorkQueue
 from .settings import Settings
@@ -34,7 +34,7 @@ _PASS_SECONDS = 60.0
 _LEAST = 0.5
 """Until a look that a deadline asks for, in seconds."""
 _LONGEST = 30.0
-"""Between two looks at a search that is refused something, or whose coordinator is silent."""
+"""Between two looks at a search that is refused something, or whose coordinator does not answer."""
 _CONTEST_SECONDS = 60.0
 """The longest pause before a status that somebody else changes is written again."""
 
@@ -148,7 +148,12 @@ class Reconciler:
         planned = plan(world, self._settings)
         actions = self._timely(planned, memory)
         _tell(key, world, actions)
-        outcome = await act(self._cluster, self._coordinators, world, actions)
+
+        def seen(kind: str, name: str, child: Object | None) -> None:
+            if memory.picture is not None:
+                memory.picture.see(kind, name, child)
+
+        outcome = await act(self._cluster, self._coordinators, world, actions, seen)
         self._remember(key, memory, outcome)
         status = world.status if outcome.written is None else outcome.written["status"]
         memory.phase = str(status.get("phase", ""))
@@ -184,13 +189,10 @@ class Reconciler:
         if outcome.written is not None:
             memory.written = self._clock()
             memory.wrote = outcome.written.get("status") or {}
-        if problem is not None or outcome.changed:
+        if problem is not None:
             memory.picture = None
-        elif memory.picture is not None:
-            if outcome.written is not None:
-                notice(memory, names.KIND, outcome.written, gone=False)
-            for manifest in outcome.replaced:
-                memory.picture.put_right(manifest)
+        elif memory.picture is not None and outcome.written is not None:
+            notice(memory, names.KIND, outcome.written, gone=False)
 
     def _again(self, world: World, memory: Memory, outcome: Outcome, held_back: bool) -> float:
         due = until_due(world)
@@ -209,6 +211,8 @@ class Reconciler:
         idle = world.suspended and not world.terminal
         if not held_back and (settled or idle or not world.deployments):
             return self._settings.resync_seconds
+        if not (held_back or coordinator_ready(world.deployments, world.name, world.uid)):
+            return max(_LONGEST, poll)  # nobody to ask: events tell, but for what takes its time
         return min(_LONGEST, poll * (1 << max(0, min(memory.silent, 10) - 3)))
 
     def _forget(self, key: Key) -> None:

@@ -141,7 +141,9 @@ class FakeApi:
             case "PATCH", "scale":
                 scaled = copy.deepcopy(found)
                 scaled["spec"]["replicas"] = body["spec"]["replicas"]
-                return Response(200, self.put(scaled))
+                meta = self.put(scaled)["metadata"]
+                shown = {key: meta[key] for key in ("name", "namespace", "resourceVersion")}
+                return Response(200, {"kind": "Scale", "metadata": shown, "spec": body["spec"]})
             case "PUT", sub:
                 given = body["metadata"].get("resourceVersion")
                 if given != found["metadata"]["resourceVersion"]:
@@ -298,6 +300,11 @@ class World:
 
     def children(self, kind: str) -> dict[str, Object]:
         return {key[2]: item for key, item in self.api.objects.items() if key[0] == kind}
+
+    @property
+    def passes(self) -> int:
+        found = self.metrics.registry.get_sample_value("fednas_operator_reconcile_seconds_count")
+        return int(found or 0)
 
     def counted(self, verb: str = "", kind: str = "") -> int:
         return sum(

@@ -52,8 +52,9 @@ class Cluster:
     def __init__(self) -> None:
         self.scaled: list[str] = []
 
-    async def scale(self, namespace: str, deployment: str, replicas: int) -> None:
+    async def scale(self, namespace: str, deployment: str, replicas: int) -> dict[str, Any]:
         self.scaled.append(deployment)
+        return {"kind": "Scale", "metadata": {"name": deployment}, "spec": {"replicas": replicas}}
 
 
 @pytest.fixture

@@ -61,6 +61,39 @@ def test_a_search_that_goes_on_costs_the_api_server_nothing() -> None:
     asyncio.run(scenario())
 
 
+def test_what_the_operator_changes_itself_it_does_not_read_again() -> None:
+    async def scenario() -> None:
+        world = await running(World())
+        assert {world.counted("GET", kind) for kind in ("Deployment", "Service", "Pod")} == {1}
+        world.edit(suspend=True)
+        await world.live(5)
+        assert world.condition("Suspended") == ("True", "Suspended")
+        assert world.counted("PATCH", "Deployment") == 3
+        world.edit(suspend=False)
+        await world.live(20)
+        assert world.condition("Suspended")[0] == "False"
+        assert world.counted("PATCH", "Deployment") == 6
+        world.report = DELIVERED
+        await world.live(10)
+        assert not world.children("Deployment")
+        assert not world.children("ConfigMap")
+        assert world.counted("GET", "Deployment") == 1
+
+    asyncio.run(scenario())
+
+
+def test_what_another_operator_has_made_is_seen_and_not_made_again() -> None:
+    async def scenario() -> None:
+        world = World()
+        world.operator()
+        await world.live(10)
+        before = world.counted("POST")
+        await world.live(30)
+        assert world.counted("POST") == before
+
+    asyncio.run(scenario())
+
+
 def test_a_pod_that_no_node_takes_costs_the_api_server_nothing() -> None:
     async def scenario() -> None:
         world = World()
@@ -68,10 +101,13 @@ def test_a_pod_that_no_node_takes_costs_the_api_server_nothing() -> None:
         pods(world, 2, **unschedulable())
         await world.live(10, nodes=False)
         assert world.condition("Degraded") == ("True", "Unschedulable")
-        before = world.counted()
+        before, passes = world.counted(), world.passes
         await world.live(60, nodes=False)
         assert world.counted() == before
+        assert world.passes - passes <= 2
         assert world.counted("POST", "Secret") == 2
+        await world.live(3)  # an event tells of its node
+        assert world.asked
 
     asyncio.run(scenario())
 
