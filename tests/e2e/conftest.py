@@ -76,7 +76,7 @@ def installed() -> Iterator[Installed]:
     yield Installed(ns, credentials)
     if os.environ.get("FEDNAS_E2E_KEEP") != "1":
         ns("delete", SEARCH, "--all", "--timeout=60s")
-        _helm("uninstall", "fednas", "--wait")
+        helm("uninstall", "fednas", "--wait")
         kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
         kubectl("delete", "crd", SEARCH, "--timeout=60s")
 
@@ -106,15 +106,17 @@ def image_values() -> list[str]:
 
 def _upgrade(*arguments: str) -> None:
     chart = str(ROOT / "charts/fednas")
-    _helm("upgrade", "fednas", chart, "--wait", "--timeout", "5m", *arguments)
+    helm("upgrade", "fednas", chart, "--wait", "--timeout", "5m", *arguments)
 
 
-def _helm(*arguments: str) -> None:
+def helm(*arguments: str, namespace: str = NAMESPACE) -> str:
+    """What helm prints; AssertionError with all that it said if it fails."""
     done = subprocess.run(
-        ["helm", "--namespace", NAMESPACE, *arguments],
+        ["helm", "--namespace", namespace, *arguments],
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=700,
         check=False,
     )
-    assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr}"
+    assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stdout}{done.stderr}"
+    return done.stdout

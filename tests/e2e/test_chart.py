@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.e2e.conftest import NAMESPACE, image_values
+from tests.e2e.conftest import helm, image_values
 from tests.e2e.kube import SEARCH, Namespace, kubectl, sample, wait
 from tests.values import CHART, values_in_the_docs
 
@@ -20,20 +19,8 @@ KINDS = "deployments,configmaps,services,networkpolicies,secrets,serviceaccounts
 TRYING_OUT = ("--set", "minio.enabled=true,mlflow.enabled=true")
 
 
-def _helm(*arguments: str) -> str:
-    done = subprocess.run(
-        ["helm", "--namespace", NAMESPACE, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=700,
-        check=False,
-    )
-    assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
 def _rendered(*values: str) -> str:
-    return _helm("template", "fednas", str(CHART), "--no-hooks", *image_values(), *values)
+    return helm("template", "fednas", str(CHART), "--no-hooks", *image_values(), *values)
 
 
 def _state(ns: Namespace) -> dict[str, tuple[str, str, str]]:
@@ -66,7 +53,7 @@ def test_the_rendered_chart_applied_twice_in_mid_search_changes_nothing(ns: Name
 
 
 def test_helm_test_takes_a_search_to_its_end_and_leaves_nothing(ns: Namespace) -> None:
-    assert "Phase:          Succeeded" in _helm("test", "fednas", "--timeout", "10m")
+    assert "Phase:          Succeeded" in helm("test", "fednas", "--timeout", "10m")
     for kind in (SEARCH, "pods", "serviceaccounts", "roles", "rolebindings"):
         assert ns.get(kind, "fednas-test") is None, f"a {kind} is left over"
 
