@@ -37,7 +37,7 @@ _PAUSE = 0.25
 def made_up(name: str, kind: str) -> dict[str, Any]:
     """A search that is ``suspended``, ``pending`` or ``running``."""
     memory = "4Ti" if kind == "pending" else "768Mi"
-    resources = {"limits": {"memory": memory}, "requests": {"cpu": "10m"}}
+    resources = {"limits": {"memory": memory}, "requests": {"cpu": "50m", "memory": memory}}
     return {
         "apiVersion": "fednas.dev/v1alpha1",
         "kind": "FederatedSearch",
