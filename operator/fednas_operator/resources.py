@@ -19,10 +19,15 @@ _CLIENT_REQUESTS: Mapping[str, str] = {"cpu": "100m", "memory": "512Mi"}
 
 
 def coordinator_resources(given: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """As in ``spec.coordinator.resources``; each of requests and limits has a default."""
+    """As in ``spec.coordinator.resources``; each of requests and limits has a default.
+
+    Memory that is limited and not asked for is asked for up to the limit, as Kubernetes does it.
+    """
     given = given or {}
-    limits = _texts(given.get("limits")) or dict(_COORDINATOR["limits"])
-    requests = _texts(given.get("requests"))
+    limits, requests = _texts(given.get("limits")), _texts(given.get("requests"))
+    if "memory" in limits:
+        requests.setdefault("memory", limits["memory"])
+    limits = limits or dict(_COORDINATOR["limits"])
     for name, value in _COORDINATOR["requests"].items():
         if name not in requests:
             requests[name] = _least(value, limits.get(name))

@@ -29,7 +29,7 @@ from fednas.work import ACCEPT, AGGREGATE, Accept, Aggregate, Pending, Task, exe
 
 NETWORK = start_architecture("cnn", channels=1, size=8, classes=10)
 LAYOUT = Layout()
-PATIENCE = 60.0
+PATIENCE = 300
 
 
 @pytest.fixture(scope="module")

@@ -346,9 +346,11 @@ def test_a_class_asks_for_its_memory_limit_and_a_tenth_of_its_cpu(
     assert result.get("limits") == limits
 
 
-def test_the_coordinators_requests_stay_below_its_limits() -> None:
+def test_the_coordinator_asks_for_its_memory_limit_and_never_for_more_than_its_limits() -> None:
     small = coordinator_resources({"limits": {"cpu": "100m", "memory": "300Mi"}})
     assert small["requests"] == {"cpu": "100m", "memory": "300Mi"}
+    large = coordinator_resources({"requests": {"cpu": "1"}, "limits": {"memory": "4Gi"}})
+    assert large["requests"] == {"cpu": "1", "memory": "4Gi"}
     assert coordinator_resources(None) == {
         "requests": {"cpu": "250m", "memory": "512Mi"},
         "limits": {"memory": "1Gi"},
