@@ -72,7 +72,9 @@ def spending(
         return None
     drawn = Counter[str]()
     _draw(drawn, spec.model.initial.training, clients, spec.seed, INITIAL, 1)
-    _draw(drawn, spec.final_training, clients, spec.seed, FINAL, tuned)
+    # Trained as one, each client trains only what its class gets.
+    nested = spec.final_training is not None and spec.final_training.nested
+    _draw(drawn, spec.final_training, clients, spec.seed, FINAL, min(tuned, 1) if nested else tuned)
     often = max(drawn.values(), default=0)
     least, most = (often + math.ceil(number / groups) for number in rounds)
     return Spending((least, most), _epsilons(promise, least, most), promise.delta, promise.epsilon)

@@ -364,6 +364,27 @@ def test_the_plan_counts_who_is_drawn_and_how_often_groups_train() -> None:
     assert spending(search().spec, clients, groups=4, tuned=2, rounds=(9, 16)) is None
 
 
+def test_networks_trained_as_one_are_one_release_a_client_and_round() -> None:
+    nested = ("nested=true", "rounds=3", "clientsPerRound=12")
+    spec = promising(
+        "deviceClasses.hub.budget.macs.share=1",
+        *(f"finalTraining.{setting}" for setting in nested),
+    )
+    tries = ([e for e in releasing(ran(spec)) if e.id.phase == FINAL] for _ in range(20))
+    # The noise decides which networks the classes get: two, most of the time.
+    final = next(found for found in tries if len({entry.id.subject for entry in found}) == 2)
+    for number in (1, 2, 3):
+        asked = [int(entry.clients, 16) for entry in final if entry.id.number == number]
+        assert sum(asked) == asked[0] | asked[1] == (1 << 12) - 1
+    clients = [f"client-{index}" for index in range(12)]
+    planned, without = (
+        spending(one.spec, clients, groups=4, tuned=2, rounds=(8, 8)) for one in (spec, promising())
+    )
+    assert planned is not None
+    assert without is not None
+    assert planned.releases[0] == without.releases[0] + 3
+
+
 def test_in_mlflow_each_number_of_releases_has_one_epsilon() -> None:
     whole, view, fold = ran(promising()), View(), Points()
     entries = sorted(whole.entries.values(), key=lambda entry: entry.order(whole.phases))
