@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -271,7 +270,9 @@ def by_snas(
 
     def local(module: nn.Module, rows: Any, done: float, seed: int) -> None:
         assert isinstance(module, Supernet)
-        sgd = torch.optim.SGD(module.network.parameters(), 0.05 * (1 - done), 0.9, weight_decay=3e-4)
+        sgd = torch.optim.SGD(
+            module.network.parameters(), 0.05 * (1 - done), 0.9, weight_decay=3e-4
+        )
         adam = torch.optim.Adam(module.alpha.parameters(), how.alpha_rate, (0.5, 0.999))
         tau = 1 + (0.03 - 1) * done
         module.train()
@@ -300,7 +301,9 @@ def by_snas(
 def by_milenas(setting: Setting, seed: int, how: argparse.Namespace) -> tuple[Choice, float]:
     def local(module: nn.Module, rows: Any, done: float, seed: int) -> None:
         assert isinstance(module, Supernet)
-        sgd = torch.optim.SGD(module.network.parameters(), 0.05 * (1 - done), 0.9, weight_decay=3e-4)
+        sgd = torch.optim.SGD(
+            module.network.parameters(), 0.05 * (1 - done), 0.9, weight_decay=3e-4
+        )
         adam = torch.optim.Adam(module.alpha.parameters(), how.alpha_rate, (0.5, 0.999))
         half = len(rows) // 2
         module.train()
@@ -315,7 +318,9 @@ def by_milenas(setting: Setting, seed: int, how: argparse.Namespace) -> tuple[Ch
             adam.zero_grad()
             functional.cross_entropy(module.network(inputs, mixed), targets).backward()
             nn.utils.clip_grad_norm_(module.network.parameters(), 5.0)
-            kept = [p.grad.clone() if p.grad is not None else None for p in module.network.parameters()]
+            kept = [
+                p.grad.clone() if p.grad is not None else None for p in module.network.parameters()
+            ]
             mixed = {kind: alpha.softmax(1) for kind, alpha in module.alpha.items()}
             functional.cross_entropy(module.network(held, mixed), truth).backward()
             for parameter, grad in zip(module.network.parameters(), kept, strict=True):
@@ -329,9 +334,7 @@ def by_milenas(setting: Setting, seed: int, how: argparse.Namespace) -> tuple[Ch
     for kind, alpha in net.alpha.items():
         chances = alpha.detach().softmax(1)[:, 1:]
         sure, best = chances.max(1)
-        choice[kind] = kept_two(
-            [OPERATIONS[1 + one] for one in best.tolist()], sure.tolist()
-        )
+        choice[kind] = kept_two([OPERATIONS[1 + one] for one in best.tolist()], sure.tolist())
     return choice, net.entropy()
 
 
@@ -380,7 +383,10 @@ def thinned(setting: Setting, macs: int) -> nn.Module:
     example = torch.zeros(1, *setting.shape)
     for step in range(50, 0, -1):
         network = start_architecture(
-            "mobilenet_v1", channels=channels, size=size, classes=setting.classes,
+            "mobilenet_v1",
+            channels=channels,
+            size=size,
+            classes=setting.classes,
             width_multiplier=step / 100,
         )
         module = build(network)
@@ -389,7 +395,9 @@ def thinned(setting: Setting, macs: int) -> nn.Module:
     raise SystemExit("no MobileNetV1 is as small")
 
 
-def measured(method: str, term: str | None, setting: Setting, seed: int, how: Any) -> Iterator[dict[str, Any]]:
+def measured(
+    method: str, term: str | None, setting: Setting, seed: int, how: Any
+) -> Iterator[dict[str, Any]]:
     example = torch.zeros(1, *setting.shape)
 
     def macs(choice: Choice) -> int:
@@ -404,7 +412,10 @@ def measured(method: str, term: str | None, setting: Setting, seed: int, how: An
     found = {"method": method, "term": term, "seed": seed}
     size = macs(choice)
     yield found | {
-        "choice": choice, "entropy": entropy, "macs": size, "seconds": time.monotonic() - began
+        "choice": choice,
+        "entropy": entropy,
+        "macs": size,
+        "seconds": time.monotonic() - began,
     }
     if term not in (None, "moderate"):
         return

@@ -8,7 +8,8 @@ set in ``--test`` (``test*.parquet``), which may be larger than the file's own, 
 the share itself is read off the line between them. The cost is that of all clients together, for
 the search. Seeds change the validation rows, the partition and every draw, not the start weights.
 With ``--train ROUNDS`` every row ends with the file's final training for so many rounds of the rung
-that each device class gets, and that rung is evaluated before and after it.
+that each device class gets, and that rung is evaluated before and after it. The taught rows
+have a class for each share, whose network learns the answers of the start in the cloud.
 
 Two rows are no searches of ours: Torch-Pruning's global pruning of the same start, by magnitude
 (L2) and by Taylor expansion over the validation rows with their labels, in 400 steps; its
@@ -32,6 +33,17 @@ ROUNDS = {"rounds": {"constant": {"pre": 2, "post": 10}}, "screening": {"none": 
 AUTHORS = {"firstStep": 0.05, "stepDecay": 0.98, "filterStep": 8, "order": "accuracyPerResource"}
 NAIVE = {"firstStep": 0.05, "clientGroups": 1, "earlyDrop": {"none": {}}}
 CENTRAL = {"firstStep": 0.05, "screening": {"none": {}}, "rounds": {"constant": {"pre": 1}}}
+TAUGHT = {
+    "distillation": {},
+    "deviceClasses": [
+        {
+            "name": f"class-{share}".replace(".", "-"),
+            "clients": 5,
+            "budget": {"macs": {"share": share}},
+        }
+        for share in SHARES
+    ],
+}
 PRUNED = {"Torch-Pruning, global magnitude": "magnitude", "Torch-Pruning, global Taylor": "taylor"}
 ROWS: dict[str, dict[str, Any]] = {
     "thinned alike, not refitted": {"strategy": {"uniform": {}}, "refit": False},
@@ -39,6 +51,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "random, 8 candidates": {"strategy": {"random": {}}},
     "netAdapt, not refitted": {"strategy": {"netAdapt": {}}, "refit": False},
     "netAdapt": {"strategy": {"netAdapt": {}}},
+    "thinned alike, taught": {"strategy": {"uniform": {}}, **TAUGHT},
+    "netAdapt, taught": {"strategy": {"netAdapt": {}}, **TAUGHT},
     "netAdapt, by loss": {"strategy": {"netAdapt": {"order": "loss"}}},
     "netAdapt, steps of 0.05": {"strategy": {"netAdapt": {"firstStep": 0.05}}},
     "netAdapt, best 3 trained": {"strategy": {"netAdapt": SCREENED}},
@@ -213,7 +227,7 @@ def measure(
         "clientMb": (cost.bytes_down + cost.bytes_up) / 1e6,
         "seconds": result.view.latest - result.view.began,
     }
-    if train:
+    if result.search.spec.goes_on:
         trained = result.ledger.final.macs / 1e9
         found |= {"trained": in_use(result, rows), "finalGmacs": trained}
     return found

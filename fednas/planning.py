@@ -137,6 +137,7 @@ class _Speed:
     def seconds(self, foreseen: Forecast, expense: Expense) -> float:
         """Of one thread."""
         trained = expense.search.macs + foreseen.initial.macs + foreseen.final.macs
+        trained += foreseen.taught
         return trained * self.train + expense.evaluated * self.evaluate + foreseen.cut * self.cut
 
 

@@ -80,6 +80,8 @@ def _trainings(found: Forecast) -> str:
     said = ["initial training: none"]
     if first.macs:
         said = [f"initial training: {_macs(first.macs)}, {_bytes(_moved(first))}"]
+    if found.taught:
+        said.append(f"distillation: {_macs(found.taught)} of the cloud")
     if last.macs:
         said.append(
             f"final training of {_count(found.tuned, 'rung')}: {_macs(last.macs)}, "

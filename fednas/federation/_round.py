@@ -20,14 +20,17 @@ from fednas.federation._id import RoundId
 from fednas.federation._updates import COUNTS, Updates
 from fednas.models import Architecture, Model
 from fednas.seeds import derive_seed
+from fednas.spec import Distillation
 from fednas.work import (
     AGGREGATE,
     COMPARE,
     DERIVE,
+    DISTIL,
     EVALUATE,
     Aggregate,
     Compare,
     Derive,
+    Distil,
     Evaluate,
     Kind,
     Params,
@@ -253,6 +256,21 @@ class Federation:
             )
         )
         return model.having(done.outputs), done
+
+    async def distil(
+        self, id: str, model: Model, teacher: Model, how: Distillation
+    ) -> tuple[Model, TaskResult]:
+        """Teach a network another's answers to the validation rows, and evaluate it on them."""
+        done = await self.do(
+            DISTIL.task(
+                f"{id}/distil",
+                Distil.by(how, model.architecture, teacher.architecture),
+                inputs={"weights": model.weights, "teacher": teacher.weights},
+                data={"shard": self._validation},
+                seed=derive_seed(self._seed, DISTIL.name, id),
+            )
+        )
+        return await self.evaluate(f"{id}/evaluate", model.having(done.outputs))
 
     async def compare(
         self, id: str, model: Model, rival: Model, *, reference: Model | None = None

@@ -265,7 +265,7 @@ def _started(
             )
             for client in clients(search)
         },
-        phases=(INITIAL, *strategy.phases, *((FINAL,) if search.spec.final_training else ())),
+        phases=(INITIAL, *strategy.phases, *((FINAL,) if search.spec.goes_on else ())),
         round_samples=sum(
             TRAIN.samples(params, shard.samples) for shard in shards.clients.values()
         ),

@@ -14,12 +14,16 @@ from functools import partial
 
 from fednas.federation import FINAL, RoundId
 from fednas.search._draw import draw_cohort
-from fednas.search._strategy import Entrant, Outcome, Steps, Train, Tune, ask
+from fednas.search._strategy import Entrant, Outcome, Steps, Train, ask
 from fednas.spec import Data, FinalTraining
 from fednas.work import TRAIN
 from fednas.work import Train as TrainParams
 
-__all__ = ["Best", "keep_best", "step_share", "train_finally", "tune"]
+__all__ = ["Best", "keep_best", "step_share", "train_finally"]
+
+
+Best = dict[int, tuple[int, Outcome]]
+"""Rung -> its best round, and what came of it."""
 
 
 def train_finally(
@@ -30,7 +34,7 @@ def train_finally(
     *,
     seed: int,
     iteration: int,
-) -> Steps[None]:
+) -> Steps[Best]:
     """Train some rungs of a ladder side by side, all by the same clients in each round.
 
     Parameters
@@ -67,11 +71,7 @@ def train_finally(
             if name in trained:
                 last[rung] = trained[name]
                 keep_best(best, rung, number, last[rung])
-    yield from tune(best, names, training, iteration)
-
-
-Best = dict[int, tuple[int, Outcome]]
-"""Rung -> its best round, and what came of it."""
+    return best
 
 
 def keep_best(best: Best, rung: int, number: int, outcome: Outcome) -> None:
@@ -79,15 +79,6 @@ def keep_best(best: Best, rung: int, number: int, outcome: Outcome) -> None:
     before = best[rung][1].loss if rung in best else math.inf
     if outcome.loss < before:
         best[rung] = number, outcome
-
-
-def tune(
-    best: Best, names: Mapping[int, str], training: FinalTraining, iteration: int
-) -> Steps[None]:
-    """Put the best round of each rung on the ladder."""
-    for rung, (number, outcome) in best.items():
-        at = RoundId(iteration, FINAL, names[rung], training.rounds)
-        yield from ask(Tune(at, rung, number, outcome))
 
 
 def step_share(training: FinalTraining, number: int) -> float:

@@ -71,6 +71,8 @@ class Forecast:
         If the leader of each iteration stays the same, and if no phase ends early.
     initial, final : Cost
         Of the training of the start and of the networks in use, all clients together.
+    taught : int
+        Multiply-accumulates of the cloud's distillation.
     tuned : int
         Rungs that the final training trains.
     naive_macs : int
@@ -90,6 +92,7 @@ class Forecast:
     most: Expense
     initial: Cost
     final: Cost
+    taught: int
     tuned: int
     naive_macs: int
     cut: int
@@ -134,6 +137,7 @@ class Forecast:
             },
             "initial": self.initial.to_dict(),
             "final": self.final.to_dict(),
+            "distillationMacs": self.taught,
             "finalRungs": self.tuned,
             "naiveMacs": self.naive_macs,
             "timesCheaperThanNaive": (
@@ -220,9 +224,11 @@ class _Prices:
         rows += self._cut(compared) + self._tested(compared)
         if first is not None:
             initial = self._rounds(first, first.clients_per_round, [(self.start, first.rounds)])
+        pupils = self._pupils(tuned)
+        rows += self._evaluated(pupils) + self._tested(tuned)
         if last is not None:
             final = self._final(last, tuned)
-            rows += last.rounds * self._evaluated(tuned) + self._tested(tuned)
+            rows += last.rounds * self._evaluated(tuned)
         return Forecast(
             iterations=iterations,
             resource=problem.resource.name,
@@ -233,7 +239,8 @@ class _Prices:
             most=self._expense(iterations, rows, lambda one: one.most),
             initial=initial,
             final=final,
-            tuned=len(tuned),
+            taught=self._taught(pupils),
+            tuned=len(tuned) if last is not None else 0,
             naive_macs=sum(
                 TRAIN.passes
                 * self._macs(network)
@@ -308,16 +315,33 @@ class _Prices:
             _add(cost, paid)
         return cost
 
+    def _pupils(self, tuned: list[Architecture]) -> list[Architecture]:
+        """Whom the start teaches; of networks that train as one, the largest."""
+        if self.spec.distillation is None:
+            return []
+        last, ordered = self.spec.final_training, sorted(tuned, key=self._macs, reverse=True)
+        found = ordered[:1] if last is not None and last.nested else ordered
+        return [one for one in found if one != self.start]
+
+    def _taught(self, pupils: list[Architecture]) -> int:
+        how = self.spec.distillation
+        if how is None:
+            return 0
+        images = how.steps * min(how.batch_size, self.shards.validation.samples)
+        each = (TRAIN.passes * self._macs(one) + self._macs(self.start) for one in pupils)
+        return images * sum(each)
+
     def _samples(self, training: Training | InitialTraining, network: Architecture) -> int:
         """That all clients process in a round."""
         params = Train.by(training, self.spec.data, network)
         return sum(TRAIN.samples(params, one.samples) for one in self.shards.clients.values())
 
     def _tuned(self, rungs: list[Architecture]) -> list[Architecture]:
-        """What the final training trains: the largest rung within each class's budget."""
-        if self.spec.final_training is None:
+        """What is taught and trained: the largest rung within each class's budget."""
+        last = self.spec.final_training
+        if not self.spec.goes_on:
             return []
-        if self.spec.final_training.rungs == "all":
+        if last is not None and last.rungs == "all":
             return rungs
         chosen = (one for _, one in self._chosen(rungs))
         return list({one.widths: one for one in chosen if one is not None}.values())

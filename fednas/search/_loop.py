@@ -30,6 +30,7 @@ from fednas.search._strategy import (
     Compute,
     Cut,
     Decide,
+    Distil,
     Ending,
     Evaluate,
     Outcome,
@@ -222,7 +223,7 @@ class _Loop:
         """Train the rungs that are used, as far as the spec asks for it."""
         tuning = tuning_of(self.search, self.view)
         if tuning is not None:
-            outcomes = await self.ladder.outcomes(tuning.rungs)
+            outcomes = await self.ladder.outcomes({0, *tuning.rungs})
             await self._drive(tuning.steps(self.search, self.start, outcomes))
 
     def _check_trained(self, outcome: Outcome) -> None:
@@ -254,6 +255,15 @@ class _Loop:
                     answer = await self._cut(step)
                 case Train():
                     answer = await self._train(step)
+                case Distil():
+                    answer = await _together(
+                        {
+                            name: self.player.distil(
+                                step.id.of(name), model, step.teacher, step.how
+                            )
+                            for name, model in step.models.items()
+                        }
+                    )
                 case Compute():
                     answer = await self.player.compute(step)
                 case Compare():

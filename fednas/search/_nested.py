@@ -17,7 +17,7 @@ from fednas.errors import SearchFailed
 from fednas.federation import FINAL, Cohort, RoundId
 from fednas.models import Architecture, Model
 from fednas.search._draw import draw_cohort
-from fednas.search._final import Best, keep_best, step_share, tune
+from fednas.search._final import Best, keep_best, step_share
 from fednas.search._strategy import Compute, Entrant, Evaluate, Outcome, Steps, Train, ask
 from fednas.spec import Data, FinalTraining
 from fednas.work import ARRANGE, MERGE, TRAIN, Arrange, Merge
@@ -35,7 +35,7 @@ def train_nested(
     space: str,
     seed: int,
     iteration: int,
-) -> Steps[None]:
+) -> Steps[Best]:
     """Train some rungs of a ladder as one network; the best round of each by loss counts.
 
     Parameters
@@ -119,7 +119,7 @@ def train_nested(
             model = Model(networks[rung], {"weights": merged.outputs[name]})
             outcome = yield from ask(Evaluate(at(f"{name}-merged", number), model))
             keep_best(best, rung, number, outcome)
-    yield from tune(best, names, training, iteration)
+    return best
 
 
 def _nested(rungs: Mapping[int, Outcome]) -> dict[int, Architecture]:

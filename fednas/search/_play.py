@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-from fednas.errors import Corrupt, NotFound
+from fednas.errors import Corrupt, NotFound, SearchFailed, TrainingDiverged
 from fednas.federation import Closing, Failure, Federation, Round, RoundId, Updates
 from fednas.models import Architecture, Model
 from fednas.objective import DIVERGENCE, Objective
@@ -21,6 +21,7 @@ from fednas.search._parts import Reason, Totals
 from fednas.search._private import Private
 from fednas.search._recorder import Recorder
 from fednas.search._strategy import Compare, Compute, Outcome
+from fednas.spec import Distillation
 from fednas.store import Blobs
 from fednas.work import TaskResult
 
@@ -89,6 +90,17 @@ class Player:
             cut = await self._federation.cut(id.key, source, child, reference=reference)
             scored = await self._score(id, *cut)
         return self._outcome(scored, Model(child, {}))
+
+    async def distil(self, id: RoundId, model: Model, teacher: Model, how: Distillation) -> Outcome:
+        """Teach a network another's answers, count on the validation rows, and journal it."""
+        scored = self._view.get(Scored, id)
+        if scored is None:
+            try:
+                taught = await self._federation.distil(id.key, model, teacher, how)
+            except TrainingDiverged as error:
+                raise SearchFailed(error.reason, str(error)) from None
+            scored = await self._score(id, *taught)
+        return self._outcome(scored, model)
 
     async def evaluate(self, id: RoundId, model: Model) -> Outcome:
         """Recompute the batch-norm statistics, count on the validation rows, and journal it."""

@@ -29,6 +29,7 @@ from fednas.objective import DIVERGENCE
 from fednas.search._entries import Dropped, Won
 from fednas.search._parts import Quantity
 from fednas.space import Resource, Space
+from fednas.spec import Distillation
 from fednas.work import Kind, Params, TaskResult
 
 __all__ = [
@@ -225,6 +226,19 @@ class Evaluate(Step[Outcome]):
 
     id: RoundId
     model: Model
+
+
+@dataclass(frozen=True)
+class Distil(Step[Outcomes]):
+    """Teach networks another's answers to the validation rows, in the cloud; evaluate each.
+
+    ``id`` has no subject: each network's is its name.
+    """
+
+    id: RoundId
+    models: Mapping[str, Model]
+    teacher: Model
+    how: Distillation
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ from fednas.spec._strategy import (
     Uniform,
 )
 from fednas.spec._training import (
+    Distillation,
     FinalOptimizer,
     FinalSgd,
     FinalTraining,
@@ -133,6 +134,7 @@ __all__ = [
     "DeviceClass",
     "Dirichlet",
     "Display",
+    "Distillation",
     "EarlyDrop",
     "Evaluation",
     "FederatedSearch",

@@ -24,7 +24,7 @@ from fednas.spec._fleet import (
 from fednas.spec._network import Network
 from fednas.spec._privacy import DEFAULT_PRIVACY, Privacy
 from fednas.spec._strategy import DEFAULT_STRATEGY, Strategy
-from fednas.spec._training import FinalTraining, Training
+from fednas.spec._training import Distillation, FinalTraining, Training
 
 __all__ = ["API_VERSION", "KIND", "Client", "FederatedSearch", "Metadata", "SearchSpec", "clients"]
 
@@ -138,6 +138,12 @@ class SearchSpec(Model):
     training: Training = Field(
         Training(), description="The short-term training of a candidate on one client."
     )
+    distillation: Distillation | None = Field(
+        None,
+        description="After the search the networks that are used learn the starting network's "
+        "answers to the validation images, without labels and without any client, before their "
+        "final training. Unset: they do not.",
+    )
     final_training: FinalTraining | None = Field(
         None, description="The training of the networks that are used. Unset: none."
     )
@@ -205,6 +211,11 @@ class SearchSpec(Model):
                 lines.append(problem(message, ("deviceClasses", i, "name"), device_class.name))
             names.append(device_class.name)
         return lines
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the networks that are used change after the search."""
+        return self.distillation is not None or self.final_training is not None
 
     def warnings(self) -> list[str]:
         """What is allowed but hardly meant, one line each, with what would do."""

@@ -9,6 +9,7 @@ from pydantic import Field
 from fednas.spec._base import Int, Model, Number, OneOf, Rule
 
 __all__ = [
+    "Distillation",
     "FinalOptimizer",
     "FinalSgd",
     "FinalTraining",
@@ -141,4 +142,33 @@ class FinalTraining(Training):
     )
     optimizer: FinalOptimizer = Field(
         FinalOptimizer(sgd=FinalSgd()), description="How weights follow gradients. Exactly one."
+    )
+
+
+class DistillationSgd(Sgd):
+    """Stochastic gradient descent towards another network's answers."""
+
+    learning_rate: Number = Field(
+        0.01, gt=0, le=10, description="Step size at first; it falls in a line to 0."
+    )
+
+
+class DistillationOptimizer(OneOf):
+    """How weights follow gradients, from a network that was cut."""
+
+    sgd: DistillationSgd | None = Field(
+        None, description="Stochastic gradient descent with momentum."
+    )
+
+
+class Distillation(Model):
+    """Teaching the networks that are used what the starting network answers, in the cloud."""
+
+    steps: Int = Field(
+        1000, ge=1, le=1_000_000, description="Batches of validation images for each of them."
+    )
+    batch_size: Int = Field(64, ge=1, le=4096, description="Images per step.")
+    optimizer: DistillationOptimizer = Field(
+        DistillationOptimizer(sgd=DistillationSgd()),
+        description="How weights follow gradients. Exactly one.",
     )

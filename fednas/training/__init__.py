@@ -2,6 +2,7 @@
 
 from fednas.training._augment import augment
 from fednas.training._batch import normalise
+from fednas.training._distil import distil
 from fednas.training._evaluate import Evaluated, answers, evaluate, judge, recalibrate
 from fednas.training._fingerprint import fingerprint, numerics
 from fednas.training._train import Trained, train
@@ -11,6 +12,7 @@ __all__ = [
     "Trained",
     "answers",
     "augment",
+    "distil",
     "evaluate",
     "fingerprint",
     "judge",

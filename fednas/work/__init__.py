@@ -13,6 +13,7 @@ from fednas.work.accept import ACCEPT, Accept
 from fednas.work.aggregate import AGGREGATE, Aggregate
 from fednas.work.compare import COMPARE, Compare
 from fednas.work.derive import DERIVE, Derive
+from fednas.work.distil import DISTIL, Distil
 from fednas.work.evaluate import EVALUATE, Evaluate
 from fednas.work.initialise import INITIALISE, Initialise
 from fednas.work.nested import ARRANGE, MERGE, Arrange, Merge
@@ -27,6 +28,7 @@ __all__ = [
     "CLOUD",
     "COMPARE",
     "DERIVE",
+    "DISTIL",
     "EVALUATE",
     "INITIALISE",
     "KINDS",
@@ -39,6 +41,7 @@ __all__ = [
     "Arrange",
     "Compare",
     "Derive",
+    "Distil",
     "Evaluate",
     "Fleet",
     "Initialise",
@@ -66,7 +69,7 @@ __all__ = [
 KINDS: dict[str, Kind[Any]] = {
     kind.name: kind
     for kind in (
-        *(ACCEPT, AGGREGATE, ARRANGE, COMPARE, DERIVE, EVALUATE),
+        *(ACCEPT, AGGREGATE, ARRANGE, COMPARE, DERIVE, DISTIL, EVALUATE),
         *(INITIALISE, MERGE, TRACE, TRAIN, TRAIN_CLIPPED),
     )
 }

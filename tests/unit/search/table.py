@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
 from fednas.federation import Failure
 from fednas.models import Architecture, Model
@@ -14,13 +15,16 @@ from fednas.search import (
     Ending,
     Outcome,
     Problem,
+    Steps,
     Strategy,
     Train,
     strategy_of,
 )
+from fednas.search._begin import Start
 from fednas.search._order import Ranking
+from fednas.search._tuning import Tuning
 from fednas.space import RESOURCES, Resource, costs
-from fednas.spec import Order
+from fednas.spec import Distillation, FinalTraining, Order
 from fednas.work import Params
 from tests.unit.search.toy import network, search, space
 
@@ -132,3 +136,26 @@ def made(
     whole = Problem(space(), resource, 0.5, ((),), 0, lambda network: Params())
     before = Outcome(Model(parent, {"weights": "parent"}), {}, 0.70, 0.5)
     return lambda order: Ranking(order, whole, before), candidates, outcomes
+
+
+def tuning(
+    rungs: Mapping[int, Outcome],
+    users: Mapping[int, Sequence[str]],
+    *,
+    iteration: int,
+    **settings: FinalTraining | Distillation,
+) -> Steps[None]:
+    """What becomes of the rungs that a search has left; ``settings`` are fields of the spec."""
+    asked = search()
+    asked = asked.model_copy(update={"spec": asked.spec.model_copy(update={"seed": 5} | settings)})
+    start = cast(
+        Start,
+        SimpleNamespace(
+            space_digest="space",
+            shards=SimpleNamespace(
+                clients=sorted(name for some in users.values() for name in some)
+            ),
+        ),
+    )
+    first = scored(network(), "start", 95)
+    return Tuning(sorted(rungs), users, iteration).steps(asked, start, {0: first, **rungs})

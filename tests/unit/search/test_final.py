@@ -11,13 +11,12 @@ from fednas.errors import SearchFailed, TaskFailed
 from fednas.federation import FINAL
 from fednas.models import decode
 from fednas.search import Closed, Event, Outcome, Recorded, Train, Tuned, View, status_of
-from fednas.search._final import train_finally
 from fednas.search._strategy import Tune
 from fednas.spec import FinalTraining
 from fednas.store import digest_of
 from fednas.work import Task
 from tests.memory_store import MemoryStore
-from tests.unit.search.table import Row, scored
+from tests.unit.search.table import Row, scored, tuning
 from tests.unit.search.toy import Killed, journal, network, run, search
 
 CLIENTS = [f"client-{index}" for index in range(9)]
@@ -33,7 +32,7 @@ def play(
 ) -> tuple[list[Train], dict[int, Tune]]:
     """Rung and round -> right answers of 100 (default 50); the search left 90 of 100."""
     left = {rung: scored(network(), f"rung {rung}", 90) for rung in rungs}
-    going = train_finally(left, training, search().spec.data, CLIENTS, seed=5, iteration=4)
+    going = tuning(left, {1: CLIENTS}, iteration=4, final_training=training)
     trains, tunes = [], {}
     answer: Any = None
     try:
@@ -105,7 +104,7 @@ def test_the_best_trained_round_counts_though_the_search_left_something_better()
 def test_the_loss_decides_between_rounds_and_not_the_accuracy() -> None:
     left = {1: scored(network(), "rung 1", 90)}
     training = FinalTraining(rounds=2, clients_per_round=1)
-    going = train_finally(left, training, search().spec.data, CLIENTS, seed=5, iteration=2)
+    going = tuning(left, {1: CLIENTS}, iteration=2, final_training=training)
     next(going)
     one = scored(network(), "first", 60)
     going.send({"rung-01": Outcome(**vars(one) | {"loss": 0.3})})

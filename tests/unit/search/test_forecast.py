@@ -153,6 +153,22 @@ def test_a_strategy_without_a_schedule_cannot_be_planned(monkeypatch: pytest.Mon
         foreseen(search())
 
 
+def test_distillation_by_hand() -> None:
+    """Batches of 50 validation images, which the start answers as well; no client has a part."""
+    taught = ("distillation.steps=7", "deviceClasses.phone.budget.macs.share=0.7")
+    found = foreseen(search(*taught, strategy="uniform", maxIterations=2))
+    wide, narrow = (one.candidates[0].costs["macs"] for one in found.iterations)
+    assert found.taught == 7 * 50 * (3 * wide + FULL + 3 * narrow + FULL)
+    assert (found.final.macs, found.tuned) == (0, 0)
+    plain = foreseen(search(taught[1], strategy="uniform", maxIterations=2))
+    assert plain.taught == 0
+    assert found.most.evaluated - plain.most.evaluated == (wide + narrow) * (70 + 30)
+    nested = ("finalTraining.nested=true", "finalTraining.clientsPerRound=6")
+    assert foreseen(search(*taught, *nested, strategy="uniform", maxIterations=2)).taught == (
+        7 * 50 * (3 * wide + FULL)
+    )
+
+
 def test_nested_final_training_by_hand() -> None:
     """Two thirds of the clients get the narrower network; the others train it besides theirs."""
     spec = search(

@@ -12,13 +12,12 @@ from fednas.errors import SearchFailed
 from fednas.federation import FINAL
 from fednas.models import Architecture
 from fednas.search import Closed, Compute, Evaluate, Train, Tuned, View
-from fednas.search._nested import train_nested
 from fednas.search._strategy import Tune
 from fednas.spec import FinalTraining, clients
 from fednas.store import digest_of
 from fednas.work import MERGE, TaskResult
 from tests.memory_store import MemoryStore
-from tests.unit.search.table import scored
+from tests.unit.search.table import scored, tuning
 from tests.unit.search.test_loop import ladder
 from tests.unit.search.toy import KillAt, Killed, journal, network, run, search
 
@@ -39,8 +38,7 @@ def play(
     """
     training = FinalTraining(**{"rounds": 3, "clients_per_round": 9, "nested": True} | settings)
     left = {rung: scored(one, f"rung {rung}", 90) for rung, one in rungs.items()}
-    data = search().spec.data
-    going = train_nested(left, CLIENTS, training, data, space="space", seed=5, iteration=4)
+    going = tuning(left, CLIENTS, iteration=4, final_training=training)
     steps: list[Any] = []
     answer: Any = None
     try:

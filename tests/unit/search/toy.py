@@ -114,6 +114,7 @@ DONE = (
     "aggregate",
     "compare",
     "derive",
+    "distil",
     "evaluate",
     "initialise",
     "train",
@@ -183,7 +184,7 @@ class ToyFleet:
                 decode(inputs["weights"]),
                 Architecture.model_validate(task.params["child"]),
             )
-        elif task.kind == "train":
+        elif task.kind in ("train", "distil"):
             vector = decode(inputs["weights"])
             vector += np.random.default_rng(task.seed).random(vector.size, np.float32)
         elif task.kind == "trainClipped":

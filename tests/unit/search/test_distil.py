@@ -1,0 +1,156 @@
+"""Teaching the networks in use what the start answers: whom, before what, at no client's cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from fednas.errors import SearchFailed, TrainingDiverged
+from fednas.federation import FINAL
+from fednas.search import Closed, Distil, Scored, Train, Tune, Tuned, View
+from fednas.spec import Distillation, FinalTraining
+from fednas.store import digest_of
+from fednas.work import Task
+from tests.memory_store import MemoryStore
+from tests.unit.search.table import scored, tuning
+from tests.unit.search.test_loop import ladder
+from tests.unit.search.toy import KillAt, Killed, journal, network, run, search
+
+NETWORKS = {0: network(), 1: network(12, 16, 12, 16), 3: network(8, 8, 8, 8)}
+TRAINING = FinalTraining(rounds=2, clients_per_round=3)
+TAUGHT = ("distillation.steps=3", "deviceClasses.hub.budget.macs.share=0.9")
+
+
+def play(rungs: Sequence[int] = (0, 1, 3), **settings: FinalTraining | Distillation) -> list[Any]:
+    """Steps up to what no table answers; the taught have 60 of 100 right, the trained 50."""
+    left = {rung: scored(NETWORKS[rung], f"rung {rung}", 90) for rung in rungs}
+    users = {rung: [f"class-{rung}-0", f"class-{rung}-1"] for rung in rungs}
+    going = tuning(left, users, iteration=4, **settings)
+    steps: list[Any] = []
+    answer: Any = None
+    try:
+        while True:
+            step = going.send(answer)
+            steps.append(step)
+            match step:
+                case Distil():
+                    answer = {
+                        name: scored(model.architecture, f"{name} taught", 60)
+                        for name, model in step.models.items()
+                    }
+                case Train():
+                    answer = {
+                        name: scored(entrant.model.architecture, f"{name} trained", 50)
+                        for name, entrant in step.entrants.items()
+                    }
+                case Tune():
+                    answer = None
+                case _:
+                    return steps
+    except StopIteration:
+        return steps
+
+
+def pupils(steps: list[Any]) -> dict[str, str]:
+    """Name -> the weights that it begins with."""
+    found = {}
+    for step in steps:
+        if isinstance(step, Distil):
+            assert step.teacher.weights in ("rung 0", "start")
+            found |= {name: model.weights for name, model in step.models.items()}
+    return found
+
+
+def test_the_start_teaches_all_networks_in_use_but_itself() -> None:
+    steps = play(distillation=Distillation(steps=7))
+    assert pupils(steps) == {"rung-01": "rung 1", "rung-03": "rung 3"}
+    assert steps[0].how.steps == 7
+    tunes = [step for step in steps if isinstance(step, Tune)]
+    assert [(tune.rung, tune.best, tune.outcome.model.weights) for tune in tunes] == [
+        (1, 0, "rung-01 taught"),
+        (3, 0, "rung-03 taught"),
+    ]
+
+
+def test_final_training_goes_on_from_what_was_taught() -> None:
+    steps = play(distillation=Distillation(), final_training=TRAINING)
+    first = next(step for step in steps if isinstance(step, Train))
+    assert {name: entrant.model.weights for name, entrant in first.entrants.items()} == {
+        "rung-00": "rung 0",
+        "rung-01": "rung-01 taught",
+        "rung-03": "rung-03 taught",
+    }
+    assert [step.best for step in steps if isinstance(step, Tune)] == [1, 1, 1]
+
+
+def test_of_networks_that_train_as_one_the_largest_is_taught() -> None:
+    nested = TRAINING.model_copy(update={"nested": True})
+    both = {"distillation": Distillation(), "final_training": nested}
+    assert pupils(play((1, 3), **both)) == {"rung-01": "rung 1"}
+    assert not pupils(play((0, 1, 3), **both)), "the largest is the start"
+
+
+# --- whole searches ------------------------------------------------------------------------------
+
+
+def tuned(view: View) -> list[Tuned]:
+    return [entry for entry in view.entries.values() if isinstance(entry, Tuned)]
+
+
+def test_it_takes_its_place_on_the_ladder_and_costs_no_client_anything() -> None:
+    spec, store = search(*TAUGHT), MemoryStore()
+    view, plain = run(spec, store), run(search(TAUGHT[1]), MemoryStore())
+    chosen = {rung.rung for rung in view.selected(spec, view.searched).values() if rung} - {0}
+    assert chosen
+    assert {entry.rung for entry in tuned(view)} == chosen
+    for rung in chosen:
+        one = view.ladder[rung]
+        assert one.trained
+        assert one.sha256 != view.searched[rung].sha256 == plain.ladder[rung].sha256
+        assert digest_of(store.get(f"ladder/{one.file}")) == one.sha256
+    assert view.ledger.to_dict() == plain.ledger.to_dict()
+    assert not [e for e in view.entries.values() if isinstance(e, Closed) and e.id.phase == FINAL]
+    assert [key for key in store.objects if key.startswith("work/")] == []
+
+
+def test_final_training_without_a_quorum_leaves_what_was_taught() -> None:
+    def fail(task: Task) -> None:
+        if f"/{FINAL}/" in task.id and task.kind == "train":
+            raise TrainingDiverged("no")
+
+    view = run(search(*TAUGHT, "finalTraining.rounds=2"), MemoryStore(), failing=fail)
+    assert tuned(view)
+    assert {entry.best for entry in tuned(view)} == {0}
+
+
+@pytest.mark.parametrize("final", [(), ("finalTraining.rounds=2",)])
+def test_killed_at_every_step_it_goes_on_to_the_same_bytes(final: tuple[str, ...]) -> None:
+    spec, undisturbed = search(*TAUGHT, *final), MemoryStore()
+    whole = run(spec, undisturbed)
+    store = MemoryStore()
+    after = sum(
+        isinstance(entry, Scored | Closed | Tuned) and entry.id.phase == FINAL
+        for entry in whole.entries.values()
+    )
+    for number in range(len(whole.entries) - after - 3, len(whole.entries) + 5):
+        try:
+            run(spec, store, on_event=KillAt(number))
+        except Killed:
+            continue
+    run(spec, store)
+    assert journal(store) == journal(undisturbed)
+    assert ladder(store) == ladder(undisturbed)
+
+
+def test_what_diverges_ends_the_search_with_its_ladder() -> None:
+    def diverge(task: Task) -> None:
+        if task.kind == "distil":
+            raise TrainingDiverged("spec.distillation diverged")
+
+    store = MemoryStore()
+    with pytest.raises(SearchFailed, match=r"spec\.distillation diverged") as error:
+        run(search(*TAUGHT), store, failing=diverge)
+    assert error.value.reason == "TrainingDiverged"
+    assert [key for key in store.objects if key.startswith("ladder/rung-02")]
