@@ -260,7 +260,10 @@ class Federation:
     async def distil(
         self, id: str, model: Model, teacher: Model, how: Distillation
     ) -> tuple[Model, TaskResult]:
-        """Teach a network another's answers to the validation rows, and evaluate it on them."""
+        """Teach a network another's answers to the validation rows, and evaluate it on them.
+
+        Its batch-norm statistics are those that it had.
+        """
         done = await self.do(
             DISTIL.task(
                 f"{id}/distil",
@@ -270,7 +273,8 @@ class Federation:
                 seed=derive_seed(self._seed, DISTIL.name, id),
             )
         )
-        return await self.evaluate(f"{id}/evaluate", model.having(done.outputs))
+        taught = model.having(done.outputs)
+        return await self.evaluate(f"{id}/evaluate", taught, shard=self._validation)
 
     async def compare(
         self, id: str, model: Model, rival: Model, *, reference: Model | None = None

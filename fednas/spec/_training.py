@@ -149,7 +149,7 @@ class DistillationSgd(Sgd):
     """Stochastic gradient descent towards another network's answers."""
 
     learning_rate: Number = Field(
-        0.01, gt=0, le=10, description="Step size at first; it falls in a line to 0."
+        0.005, gt=0, le=10, description="Step size at first; it falls in a line to 0."
     )
 
 

@@ -1,8 +1,9 @@
 """Teaching a network another's answers (Hinton et al., arXiv 1503.02531), without labels.
 
 A network that was cut and refitted computes nearly what the whole one does; a short training on few
-images, changed anew in each batch, brings it nearer, where as short a training on their labels
-would learn the images by heart.
+images, changed anew in each batch, brings it nearer. Its batch-norm statistics stay as they are: by
+those of each batch it would compute something else than what is compared, and end farther away than
+it began where little was cut.
 """
 
 from __future__ import annotations
@@ -41,8 +42,7 @@ def distil(
     Parameters
     ----------
     module, teacher : nn.Module
-        float32; put into the channels_last layout, the one into training mode, the other into
-        evaluation mode.
+        float32; put into the channels_last layout and evaluation mode.
     rows : uint8 array [n, 2 + C*H*W], n >= 2
         Their labels are not looked at.
     shape : (C, H, W)
@@ -51,7 +51,7 @@ def distil(
     optimizer : Sgd
         Its rate is that of the first step, and falls in a line to 0 after the last.
     seed : int
-        Of the permutations, of how images are changed, and of what the network itself draws.
+        Of the permutations, and of how images are changed.
 
     Returns
     -------
@@ -60,8 +60,8 @@ def distil(
     """
     batch = min(batch_size, len(rows))
     draw = np.random.default_rng(seed)
-    for network in (module.train(), teacher.eval()):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for network in (module, teacher):
+        network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sgd = torch.optim.SGD(
         module.parameters(),
         lr=optimizer.learning_rate,
@@ -70,23 +70,21 @@ def distil(
         fused=True,
     )
     total, order = 0.0, draw.permutation(0)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        for step in range(steps):
-            if len(order) < batch:
-                order = np.concatenate([order, draw.permutation(len(rows))])
-            chosen, order = order[:batch], order[batch:]
-            images, _ = split_rows(rows[chosen], shape)
-            images = augment(images, ("flip", "crop"), derive_seed(seed, "augment", step))
-            inputs = normalise(images, normalize)
-            with torch.no_grad():
-                wanted = functional.log_softmax(teacher(inputs), dim=1)
-            answers = functional.log_softmax(module(inputs), dim=1)
-            loss = functional.kl_div(answers, wanted, reduction="batchmean", log_target=True)
-            for group in sgd.param_groups:
-                group["lr"] = optimizer.learning_rate * (1 - step / steps)
-            sgd.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            sgd.step()
-            total += loss.item()
+    for step in range(steps):
+        if len(order) < batch:
+            order = np.concatenate([order, draw.permutation(len(rows))])
+        chosen, order = order[:batch], order[batch:]
+        images, _ = split_rows(rows[chosen], shape)
+        images = augment(images, ("flip", "crop"), derive_seed(seed, "augment", step))
+        inputs = normalise(images, normalize)
+        with torch.no_grad():
+            wanted = functional.log_softmax(teacher(inputs), dim=1)
+        answers = functional.log_softmax(module(inputs), dim=1)
+        loss = functional.kl_div(answers, wanted, reduction="batchmean", log_target=True)
+        for group in sgd.param_groups:
+            group["lr"] = optimizer.learning_rate * (1 - step / steps)
+        sgd.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        sgd.step()
+        total += loss.item()
     return total / steps

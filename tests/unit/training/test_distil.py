@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,6 @@ from fednas.training import answers, distil, train
 
 SHAPE = (1, 8, 8)
 ARCH = start_architecture("cnn", channels=1, size=8, classes=10, width_multiplier=0.25)
-SMALL = ARCH.with_widths(tuple(max(1, width // 2) for width in ARCH.widths))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,10 @@ def teacher(rows: Rows) -> torch.nn.Module:
 def taught(
     teacher: torch.nn.Module, rows: Rows, *, steps: int = 40, batch_size: int = 32, seed: int = 3
 ) -> torch.nn.Module:
-    module = build(SMALL, initialise(SMALL, 2))
+    """Somebody who has forgotten a part of what the teacher knows."""
+    knows = to_vector(teacher)
+    forgotten = np.random.default_rng(2).uniform(0.9, 1.1, knows.size).astype(np.float32)
+    module = build(ARCH, knows * forgotten)
     distil(
         module,
         teacher,
@@ -40,7 +43,7 @@ def taught(
         SHAPE,
         steps=steps,
         batch_size=batch_size,
-        optimizer=Sgd(learning_rate=0.05),
+        optimizer=Sgd(learning_rate=0.005),
         seed=seed,
     )
     return module
@@ -53,9 +56,16 @@ def divergence(module: torch.nn.Module, teacher: torch.nn.Module, rows: Rows) ->
 
 def test_a_network_comes_nearer_to_its_teacher(teacher: torch.nn.Module, rows: Rows) -> None:
     before, after = (
-        divergence(taught(teacher, rows, steps=steps), teacher, rows) for steps in (1, 600)
+        divergence(taught(teacher, rows, steps=steps), teacher, rows) for steps in (1, 200)
     )
-    assert after < 0.7 * before
+    assert after < 0.5 * before
+
+
+def test_batch_norm_statistics_stay_as_they_are(teacher: torch.nn.Module, rows: Rows) -> None:
+    one, other = (dict(taught(teacher, rows, steps=steps).named_buffers()) for steps in (1, 20))
+    assert one
+    for name, buffer in one.items():
+        assert torch.equal(buffer, other[name]), name
 
 
 def test_labels_are_not_looked_at(teacher: torch.nn.Module, rows: Rows) -> None:
@@ -95,7 +105,7 @@ def test_the_step_size_falls_in_a_line(
 
     monkeypatch.setattr(torch.optim.SGD, "step", noted)
     taught(teacher, rows, steps=4)
-    assert rates == pytest.approx([0.05, 0.0375, 0.025, 0.0125])
+    assert rates == pytest.approx([0.005, 0.00375, 0.0025, 0.00125])
 
 
 @pytest.mark.parametrize(("asked", "batch"), [(4, 4), (64, 10)])
