@@ -108,9 +108,9 @@ class Watch:
                 why = entry.failure.message
                 return f"the final training of {entry.id.subject} has failed: {why}"
             case Tuned():
-                rung = self._view.ladder[entry.rung]
+                rung, how = self._view.ladder[entry.rung], "trained" if entry.best else "taught"
                 return (
-                    f"rung {rung.rung}, trained: accuracy {100 * rung.accuracy:.1f} % "
+                    f"rung {rung.rung}, {how}: accuracy {100 * rung.accuracy:.1f} % "
                     f"(before {100 * rung.searched_accuracy:.1f} %)"
                 )
         return None

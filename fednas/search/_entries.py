@@ -291,13 +291,13 @@ class Added(OfIteration):
 
 
 class Tuned(OfRound):
-    """A rung was trained on after the search; its best round replaces it.
+    """A rung was taught or trained after the search, and is replaced.
 
     Parameters
     ----------
     rung : int
     best : int
-        The round that counts.
+        The round of the final training that counts; 0: as it was taught.
     blobs, sums, validation : dict
         As of `Added`.
     """

@@ -396,10 +396,15 @@ class View:
     def selected(
         self, search: FederatedSearch, ladder: Sequence[Rung] | None = None
     ) -> dict[str, Rung | None]:
-        """Device class -> the best rung within its budget (unset: the search's target)."""
+        """Device class -> the best rung within its budget (unset: the search's target).
+
+        Rungs that have learnt from the validation rows are compared as the search left them.
+        """
         target = search.spec.target.bound
-        ladder = self.ladder if ladder is None else ladder
-        return {
+        if ladder is None:
+            ladder = self.searched if search.spec.distillation else self.ladder
+        chosen = {
             device.name: select(ladder, device.bound or target)
             for device in search.spec.device_classes
         }
+        return {name: rung and self.ladder[rung.rung] for name, rung in chosen.items()}

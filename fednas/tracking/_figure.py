@@ -170,7 +170,7 @@ def _draw_ladder(axes: Axes, view: View, unit: float) -> None:
             color=_LADDER,
             marker="^",
             s=34,
-            label=f"after final training ({tested})",
+            label=f"trained after the search ({tested})",
             zorder=5,
         )
     axes.plot(

@@ -12,7 +12,7 @@ searches comes first.
 ``accuracy/by_macs_thinned_alike``   MACs    the same of the start thinned alike
 ``accuracy/by_client_mmacs``         MMACs   over what the mean client has paid until then
 ``rung/macs``, ``rung/share`` ...    rung    also ``params``, ``validation_accuracy`` and ``_loss``
-``rung/accuracy_trained``            rung    after the final training
+``rung/accuracy_trained``            rung    after distillation and final training
 ``cost/...``                         rung    what the clients have paid up to it, all together
 ``round/accuracy_best``              round   over the candidates of this round; also ``_mean``
 ``round/candidates``                 round   how many trained in it

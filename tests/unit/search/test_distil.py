@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -113,6 +114,21 @@ def test_it_takes_its_place_on_the_ladder_and_costs_no_client_anything() -> None
     assert view.ledger.to_dict() == plain.ledger.to_dict()
     assert not [e for e in view.entries.values() if isinstance(e, Closed) and e.id.phase == FINAL]
     assert [key for key in store.objects if key.startswith("work/")] == []
+
+
+def test_a_class_keeps_its_network_though_another_has_learnt_the_validation_rows() -> None:
+    spec = search(*TAUGHT)
+    view = run(spec, MemoryStore())
+    before = view.selected(spec, view.searched)
+    for name, rung in view.selected(spec).items():
+        assert rung == (before[name] and view.ladder[before[name].rung])
+        assert rung is None or rung.trained
+    hub = view.selected(spec)["hub"]
+    assert hub is not None
+    other = 1 if hub.rung > 1 else 2
+    view.ladder[other] = replace(view.ladder[other], validation_loss=0.0, trained=True)
+    assert view.selected(spec)["hub"] == hub
+    assert view.selected(search(TAUGHT[1]))["hub"] == view.ladder[other]
 
 
 def test_final_training_without_a_quorum_leaves_what_was_taught() -> None:

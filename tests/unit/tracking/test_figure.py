@@ -40,4 +40,4 @@ def test_it_shows_what_costs_nothing_and_what_was_trained(view: View) -> None:
     assert view.start is not None
     svg = figure(view, search_of(view.start), format="svg").decode()
     assert "thinned alike, no search" in svg
-    assert "after final training (test)" in svg
+    assert "trained after the search (test)" in svg
