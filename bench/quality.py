@@ -1,6 +1,8 @@
 """What searches find, against what costs nothing, on the same data, in one table.
 
     python bench/quality.py examples/cifar10.yaml --test DIR --out bench/results/quality.json
+    python bench/quality.py bench/three-classes.yaml --set data.source=DIR --test DIR --train 10
+        --rows netAdapt "thinned alike" --out bench/results/three-classes.json
 
 Every row is a spec that differs from the file's in a few fields, run for each seed down to the
 smallest share. The rungs on either side of each share are evaluated on the test split of the data
@@ -244,11 +246,12 @@ def main() -> None:
     parser.add_argument("--test", required=True, help="a folder with test*.parquet")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", nargs="+", default=[*ROWS, *PRUNED], choices=[*ROWS, *PRUNED])
+    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--train", type=int, default=0, help="rounds of final training")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    search = fednas.load_spec(arguments.file)
+    search = fednas.load_spec(arguments.file, arguments.sets)
     data = load_dataset(arguments.test, search.spec.data.columns)
     rows = open_rows(encode_rows(data.test_images, data.test_labels))
     found: list[dict[str, Any]] = []

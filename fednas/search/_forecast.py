@@ -213,8 +213,9 @@ class _Prices:
         """Everything."""
         spec, problem = self.spec, self.problem
         rungs = [self.start, *(one.network for one in iterations)]
-        tuned, initial, final = self._tuned(rungs), Cost(), Cost()
         first, last = spec.model.initial.training, spec.final_training
+        used, initial, final = self._used(rungs), Cost(), Cost()
+        trained = [] if last is None else used[:1] if last.rungs == "largest" else used
         # What is evaluated however the search goes; a start that is given, once.
         rows = self._evaluated([self.start] * (1 if first is None else first.rounds))
         rows += self._cut(one for it in iterations for one in _networks(it))
@@ -224,11 +225,12 @@ class _Prices:
         rows += self._cut(compared) + self._tested(compared)
         if first is not None:
             initial = self._rounds(first, first.clients_per_round, [(self.start, first.rounds)])
-        pupils = self._pupils(tuned)
-        rows += self._evaluated(pupils) + self._tested(tuned)
+        lessons = self._lessons(used)
+        tuned = trained if spec.distillation is None else used
+        rows += self._evaluated([pupil for pupil, _ in lessons]) + self._tested(tuned)
         if last is not None:
-            final = self._final(last, tuned)
-            rows += last.rounds * self._evaluated(tuned)
+            final = self._final(last, trained)
+            rows += last.rounds * self._evaluated(trained)
         return Forecast(
             iterations=iterations,
             resource=problem.resource.name,
@@ -239,8 +241,8 @@ class _Prices:
             most=self._expense(iterations, rows, lambda one: one.most),
             initial=initial,
             final=final,
-            taught=self._taught(pupils),
-            tuned=len(tuned) if last is not None else 0,
+            taught=self._taught(lessons),
+            tuned=len(trained),
             naive_macs=sum(
                 TRAIN.passes
                 * self._macs(network)
@@ -255,7 +257,7 @@ class _Prices:
                 spec,
                 sorted(self.shards.clients),
                 groups=len(problem.groups),
-                tuned=len(tuned),
+                tuned=len(trained),
                 rounds=_candidate_rounds(iterations),
             ),
         )
@@ -305,46 +307,52 @@ class _Prices:
         rounds, count = training.rounds, min(training.clients_per_round, self.clients)
         if not training.nested:
             return self._rounds(training, count, [(one, rounds) for one in tuned])
-        cost, ordered = Cost(), sorted(tuned, key=self._macs, reverse=True)
-        for index, network in enumerate(ordered):
-            users = sum(device.clients for device, one in self._chosen(ordered) if one == network)
+        cost = Cost()
+        for index, network in enumerate(tuned):
+            users = sum(device.clients for device, one in self._chosen(tuned) if one == network)
             paid = self._rounds(training, count * users / self.clients, [(network, rounds)])
-            within = [self._macs(one) for one in ordered[index + 1 :]]
+            within = [self._macs(one) for one in tuned[index + 1 :]]
             more = sum(within) // max(1, len(within))
             paid.macs += TRAIN.passes * more * paid.samples
             _add(cost, paid)
         return cost
 
-    def _pupils(self, tuned: list[Architecture]) -> list[Architecture]:
-        """Whom the start teaches; of networks that train as one, the largest."""
+    def _lessons(self, used: list[Architecture]) -> list[tuple[Architecture, Architecture]]:
+        """Who learns from whom: before the final training from the start, then from the largest."""
         if self.spec.distillation is None:
             return []
-        last, ordered = self.spec.final_training, sorted(tuned, key=self._macs, reverse=True)
-        found = ordered[:1] if last is not None and last.nested else ordered
-        return [one for one in found if one != self.start]
+        last = self.spec.final_training
+        one = last is not None and (last.nested or last.rungs == "largest")
+        first = used[:1] if one else used
+        lessons = [(one, self.start) for one in first if one != self.start]
+        if last is not None:
+            lessons += [(one, used[0]) for one in used[1:]]
+        return lessons
 
-    def _taught(self, pupils: list[Architecture]) -> int:
+    def _taught(self, lessons: list[tuple[Architecture, Architecture]]) -> int:
         how = self.spec.distillation
         if how is None:
             return 0
         images = how.steps * min(how.batch_size, self.shards.validation.samples)
-        each = (TRAIN.passes * self._macs(one) + self._macs(self.start) for one in pupils)
-        return images * sum(each)
+        return images * sum(
+            TRAIN.passes * self._macs(pupil) + self._macs(teacher) for pupil, teacher in lessons
+        )
 
     def _samples(self, training: Training | InitialTraining, network: Architecture) -> int:
         """That all clients process in a round."""
         params = Train.by(training, self.spec.data, network)
         return sum(TRAIN.samples(params, one.samples) for one in self.shards.clients.values())
 
-    def _tuned(self, rungs: list[Architecture]) -> list[Architecture]:
-        """What is taught and trained: the largest rung within each class's budget."""
+    def _used(self, rungs: list[Architecture]) -> list[Architecture]:
+        """The largest rung within each class's budget, or all, from the largest."""
         last = self.spec.final_training
         if not self.spec.goes_on:
             return []
         if last is not None and last.rungs == "all":
             return rungs
         chosen = (one for _, one in self._chosen(rungs))
-        return list({one.widths: one for one in chosen if one is not None}.values())
+        found = {one.widths: one for one in chosen if one is not None}
+        return sorted(found.values(), key=self._macs, reverse=True)
 
     def _chosen(self, rungs: list[Architecture]) -> list[tuple[DeviceClass, Architecture | None]]:
         """The largest network within the budget of each device class."""

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-from fednas.errors import Corrupt, NotFound, SearchFailed, TrainingDiverged
+from fednas.errors import Corrupt, NotFound, TrainingDiverged
 from fednas.federation import Closing, Failure, Federation, Round, RoundId, Updates
 from fednas.models import Architecture, Model
 from fednas.objective import DIVERGENCE, Objective
@@ -92,13 +92,17 @@ class Player:
         return self._outcome(scored, Model(child, {}))
 
     async def distil(self, id: RoundId, model: Model, teacher: Model, how: Distillation) -> Outcome:
-        """Teach a network another's answers, count on the validation rows, and journal it."""
+        """Teach a network another's answers, count on the validation rows, and journal it.
+
+        One that diverges would do so again: it has failed.
+        """
         scored = self._view.get(Scored, id)
         if scored is None:
             try:
                 taught = await self._federation.distil(id.key, model, teacher, how)
             except TrainingDiverged as error:
-                raise SearchFailed(error.reason, str(error)) from None
+                failed = Failure(error.reason, str(error))
+                return Outcome(model, {}, 0.0, math.inf, failed=failed)
             scored = await self._score(id, *taught)
         return self._outcome(scored, model)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fednas.errors import SearchFailed
 from fednas.federation import FINAL, RoundId
 from fednas.search._begin import Start
 from fednas.search._final import Best, train_finally
 from fednas.search._nested import train_nested
 from fednas.search._strategy import Distil, Outcome, Steps, Tune, ask
 from fednas.search._view import View
-from fednas.spec import FederatedSearch, SearchSpec, clients
+from fednas.spec import Distillation, FederatedSearch, SearchSpec, clients
 
 __all__ = ["Tuning", "tuning_of"]
 
@@ -40,10 +41,12 @@ class Tuning:
         """Of the rungs and the start, rung 0, as the search left them."""
         spec, iteration = search.spec, self.iteration
         training, rungs = spec.final_training, {rung: outcomes[rung] for rung in self.rungs}
+        if not rungs:
+            return
         taught = yield from self._taught(spec, rungs, outcomes[0])
         best: Best = {rung: (0, outcome) for rung, outcome in taught.items()}
         rungs |= taught
-        if training is not None and training.nested and rungs:
+        if training is not None and training.nested:
             best |= yield from train_nested(
                 rungs,
                 self.users,
@@ -55,10 +58,14 @@ class Tuning:
             )
         elif training is not None:
             everybody = sorted(start.shards.clients)
+            trained = dict(list(rungs.items())[:1]) if training.rungs == "largest" else rungs
             best |= yield from train_finally(
-                rungs, training, spec.data, everybody, seed=spec.seed, iteration=iteration
+                trained, training, spec.data, everybody, seed=spec.seed, iteration=iteration
             )
-        last = training.rounds if training is not None else 0
+        last = 0 if training is None else training.rounds
+        if training is not None and spec.distillation is not None:
+            last += 1
+            best |= yield from self._taught_again(spec.distillation, rungs, best, last)
         for rung, (number, outcome) in sorted(best.items()):
             yield from ask(
                 Tune(RoundId(iteration, FINAL, _name(rung), last), rung, number, outcome)
@@ -67,16 +74,44 @@ class Tuning:
     def _taught(
         self, spec: SearchSpec, rungs: Mapping[int, Outcome], start: Outcome
     ) -> Steps[dict[int, Outcome]]:
-        """Those that are smaller than the start; of networks that train as one, the largest."""
+        """Those that clients then train, the largest where that is one; never the start."""
         how, training = spec.distillation, spec.final_training
-        pupils = [rung for rung in self.rungs if rung]
-        if training is not None and training.nested:
-            pupils = [rung for rung in self.rungs[:1] if rung]
-        if how is None or not pupils:
+        if how is None:
             return {}
-        models = {_name(rung): rungs[rung].model for rung in pupils}
-        at = RoundId(self.iteration, FINAL, "", 0)
-        done = yield from ask(Distil(at, models, start.model, how))
+        one = training is not None and (training.nested or training.rungs == "largest")
+        pupils = {rung: rungs[rung] for rung in (self.rungs[:1] if one else self.rungs) if rung}
+        taught = yield from self._learn(how, pupils, start, 0)
+        for outcome in taught.values():
+            if outcome.failed is not None:
+                raise SearchFailed(outcome.failed.reason, outcome.failed.message)
+        return taught
+
+    def _taught_again(
+        self, how: Distillation, rungs: Mapping[int, Outcome], best: Best, number: int
+    ) -> Steps[Best]:
+        """By the largest, if clients have trained it: it knows what the start does not."""
+        first, *others = self.rungs
+        round, teacher = best.get(first, (0, None))
+        if not round or teacher is None:
+            return {}
+        pupils = {rung: best.get(rung, (0, rungs[rung])) for rung in others}
+        taught = yield from self._learn(
+            how, {rung: outcome for rung, (_, outcome) in pupils.items()}, teacher, number
+        )
+        return {
+            rung: (pupils[rung][0], outcome)
+            for rung, outcome in taught.items()
+            if outcome.failed is None  # else it stays as it was
+        }
+
+    def _learn(
+        self, how: Distillation, pupils: Mapping[int, Outcome], teacher: Outcome, number: int
+    ) -> Steps[dict[int, Outcome]]:
+        if not pupils:
+            return {}
+        models = {_name(rung): outcome.model for rung, outcome in sorted(pupils.items())}
+        at = RoundId(self.iteration, FINAL, "", number)
+        done = yield from ask(Distil(at, models, teacher.model, how))
         return {rung: done[_name(rung)] for rung in pupils}
 
 

@@ -141,8 +141,8 @@ class SearchSpec(Model):
     distillation: Distillation | None = Field(
         None,
         description="After the search the networks that are used learn the starting network's "
-        "answers to the validation images, without labels and without any client, before their "
-        "final training. Unset: they do not.",
+        "answers to the validation images, without labels and without any client. That is before "
+        "the final training; after it the smaller ones learn those of the largest. Unset: none.",
     )
     final_training: FinalTraining | None = Field(
         None, description="The training of the networks that are used. Unset: none."

@@ -113,7 +113,7 @@ class FinalTraining(Training):
         Rule(
             lambda model: not model.nested or model.rungs == "selected",
             "!has(self.nested) || !self.nested || !has(self.rungs) || self.rungs == 'selected'",
-            "must be false where rungs is all",
+            "must be false where rungs is not selected",
             "nested",
         ),
     )
@@ -124,9 +124,10 @@ class FinalTraining(Training):
         "nested: each client trains that of its device class, and a smaller one inside it, drawn "
         "for each batch. Otherwise each is trained on its own, by clients of all classes.",
     )
-    rungs: Literal["selected", "all"] = Field(
+    rungs: Literal["selected", "largest", "all"] = Field(
         "selected",
-        description="Which rungs of the ladder: those selected for a device class, or all.",
+        description="Which rungs of the ladder: those selected for a device class; the largest of "
+        "those alone, from which the others learn by distillation; or all.",
     )
     rounds: Int = Field(20, ge=1, le=10000, description="Rounds of FedAvg for each of them.")
     clients_per_round: Int = Field(
@@ -162,7 +163,7 @@ class DistillationOptimizer(OneOf):
 
 
 class Distillation(Model):
-    """Teaching the networks that are used what the starting network answers, in the cloud."""
+    """Teaching the networks that are used what a larger one answers, in the cloud."""
 
     steps: Int = Field(
         1000, ge=1, le=1_000_000, description="Batches of validation images for each of them."

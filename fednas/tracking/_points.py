@@ -139,9 +139,9 @@ class Points:
 
 
 def _of_all(whole: _Round) -> Iterator[Point]:
-    """Over all candidates of a round."""
+    """Over all candidates of a round; nothing where the cloud alone has worked."""
     step, time, scores, closed = whole.step, whole.time, whole.scores, whole.closed
-    if not scores:
+    if not scores or (step and not closed):
         return
     yield Point("round/accuracy_best", max(scores), step, time)
     yield Point("round/accuracy_mean", sum(scores) / len(scores), step, time)

@@ -23,6 +23,8 @@ NETWORKS = {0: network(), 1: network(12, 16, 12, 16), 3: network(8, 8, 8, 8)}
 TRAINING = FinalTraining(rounds=2, clients_per_round=3)
 TAUGHT = ("distillation.steps=3", "deviceClasses.hub.budget.macs.share=0.9")
 
+ALL = ("finalTraining.rounds=2", "finalTraining.rungs=all")
+
 
 def play(rungs: Sequence[int] = (0, 1, 3), **settings: FinalTraining | Distillation) -> list[Any]:
     """Steps up to what no table answers; the taught have 60 of 100 right, the trained 50."""
@@ -54,43 +56,78 @@ def play(rungs: Sequence[int] = (0, 1, 3), **settings: FinalTraining | Distillat
         return steps
 
 
-def pupils(steps: list[Any]) -> dict[str, str]:
-    """Name -> the weights that it begins with."""
-    found = {}
-    for step in steps:
-        if isinstance(step, Distil):
-            assert step.teacher.weights in ("rung 0", "start")
-            found |= {name: model.weights for name, model in step.models.items()}
-    return found
+def lessons(steps: list[Any]) -> list[tuple[str, dict[str, str]]]:
+    """The weights that teach, and name -> those that a pupil begins with."""
+    return [
+        (step.teacher.weights, {name: model.weights for name, model in step.models.items()})
+        for step in steps
+        if isinstance(step, Distil)
+    ]
+
+
+def tunes(steps: list[Any]) -> list[tuple[int, int, str]]:
+    """Rung, its best round, and the weights that it ends with."""
+    return [
+        (step.rung, step.best, step.outcome.model.weights)
+        for step in steps
+        if isinstance(step, Tune)
+    ]
 
 
 def test_the_start_teaches_all_networks_in_use_but_itself() -> None:
     steps = play(distillation=Distillation(steps=7))
-    assert pupils(steps) == {"rung-01": "rung 1", "rung-03": "rung 3"}
+    (lesson,) = lessons(steps)
+    assert lesson[1] == {"rung-01": "rung 1", "rung-03": "rung 3"}
     assert steps[0].how.steps == 7
-    tunes = [step for step in steps if isinstance(step, Tune)]
-    assert [(tune.rung, tune.best, tune.outcome.model.weights) for tune in tunes] == [
-        (1, 0, "rung-01 taught"),
-        (3, 0, "rung-03 taught"),
-    ]
+    assert tunes(steps) == [(1, 0, "rung-01 taught"), (3, 0, "rung-03 taught")]
 
 
-def test_final_training_goes_on_from_what_was_taught() -> None:
-    steps = play(distillation=Distillation(), final_training=TRAINING)
+def test_what_was_taught_is_trained_and_the_largest_then_teaches_the_others() -> None:
+    steps = play((1, 3), distillation=Distillation(), final_training=TRAINING)
     first = next(step for step in steps if isinstance(step, Train))
     assert {name: entrant.model.weights for name, entrant in first.entrants.items()} == {
-        "rung-00": "rung 0",
         "rung-01": "rung-01 taught",
         "rung-03": "rung-03 taught",
     }
-    assert [step.best for step in steps if isinstance(step, Tune)] == [1, 1, 1]
+    assert [pupils for _, pupils in lessons(steps)] == [
+        {"rung-01": "rung 1", "rung-03": "rung 3"},
+        {"rung-03": "rung-03 trained"},
+    ]
+    assert lessons(steps)[1][0] == "rung-01 trained"
+    assert tunes(steps) == [(1, 1, "rung-01 trained"), (3, 1, "rung-03 taught")]
 
 
-def test_of_networks_that_train_as_one_the_largest_is_taught() -> None:
+def test_a_start_that_is_used_is_trained_and_then_teaches() -> None:
+    steps = play(distillation=Distillation(), final_training=TRAINING)
+    assert lessons(steps)[1] == (
+        "rung-00 trained",
+        {"rung-01": "rung-01 trained", "rung-03": "rung-03 trained"},
+    )
+    assert [best for _, best, _ in tunes(steps)] == [1, 1, 1]
+
+
+def test_where_no_class_gets_a_network_nothing_is_done() -> None:
+    assert not play((), distillation=Distillation(), final_training=TRAINING)
+
+
+def test_where_the_largest_alone_is_trained_the_others_learn_from_it_alone() -> None:
+    largest = TRAINING.model_copy(update={"rungs": "largest"})
+    steps = play((1, 3), distillation=Distillation(), final_training=largest)
+    assert {name for step in steps if isinstance(step, Train) for name in step.entrants} == {
+        "rung-01"
+    }
+    assert lessons(steps)[1] == ("rung-01 trained", {"rung-03": "rung 3"})
+    assert tunes(steps) == [(1, 1, "rung-01 trained"), (3, 0, "rung-03 taught")]
+    alone = play((1, 3), final_training=largest)
+    assert tunes(alone) == [(1, 1, "rung-01 trained")]
+
+
+def test_of_networks_that_train_as_one_the_largest_is_taught_before() -> None:
     nested = TRAINING.model_copy(update={"nested": True})
     both = {"distillation": Distillation(), "final_training": nested}
-    assert pupils(play((1, 3), **both)) == {"rung-01": "rung 1"}
-    assert not pupils(play((0, 1, 3), **both)), "the largest is the start"
+    ((_, pupils), *_) = lessons(play((1, 3), **both))
+    assert pupils == {"rung-01": "rung 1"}
+    assert not lessons(play((0, 1, 3), **both)), "the largest is the start"
 
 
 # --- whole searches ------------------------------------------------------------------------------
@@ -136,12 +173,12 @@ def test_final_training_without_a_quorum_leaves_what_was_taught() -> None:
         if f"/{FINAL}/" in task.id and task.kind == "train":
             raise TrainingDiverged("no")
 
-    view = run(search(*TAUGHT, "finalTraining.rounds=2"), MemoryStore(), failing=fail)
+    view = run(search(*TAUGHT, *ALL), MemoryStore(), failing=fail)
     assert tuned(view)
     assert {entry.best for entry in tuned(view)} == {0}
 
 
-@pytest.mark.parametrize("final", [(), ("finalTraining.rounds=2",)])
+@pytest.mark.parametrize("final", [(), ALL])
 def test_killed_at_every_step_it_goes_on_to_the_same_bytes(final: tuple[str, ...]) -> None:
     spec, undisturbed = search(*TAUGHT, *final), MemoryStore()
     whole = run(spec, undisturbed)
@@ -158,6 +195,21 @@ def test_killed_at_every_step_it_goes_on_to_the_same_bytes(final: tuple[str, ...
     run(spec, store)
     assert journal(store) == journal(undisturbed)
     assert ladder(store) == ladder(undisturbed)
+
+
+def test_what_diverges_after_the_final_training_leaves_what_was_trained() -> None:
+    def diverge(task: Task) -> None:
+        if task.kind == "distil" and "/03/" in task.id:
+            raise TrainingDiverged("spec.distillation diverged")
+
+    view = run(search(*TAUGHT, *ALL), MemoryStore(), failing=diverge)
+    first, *smaller = tuned(view)
+    assert (first.rung, first.best > 0, len(smaller)) == (0, True, len(view.ladder) - 1)
+    for entry in smaller:
+        trained = view.get(Scored, replace(entry.id, number=entry.best))
+        assert trained is not None
+        assert entry.best
+        assert entry.blobs == trained.blobs
 
 
 def test_what_diverges_ends_the_search_with_its_ladder() -> None:

@@ -163,9 +163,17 @@ def test_distillation_by_hand() -> None:
     plain = foreseen(search(taught[1], strategy="uniform", maxIterations=2))
     assert plain.taught == 0
     assert found.most.evaluated - plain.most.evaluated == (wide + narrow) * (70 + 30)
-    nested = ("finalTraining.nested=true", "finalTraining.clientsPerRound=6")
+    final = ("finalTraining.rounds=2", "finalTraining.clientsPerRound=6")
+    again = 3 * narrow + wide
+    trained = foreseen(search(*taught, *final, strategy="uniform", maxIterations=2))
+    assert trained.taught == found.taught + 7 * 50 * again
+    largest = (*final, "finalTraining.rungs=largest")
+    alone = foreseen(search(*taught, *largest, strategy="uniform", maxIterations=2))
+    assert (alone.taught, alone.tuned) == (7 * 50 * (3 * wide + FULL + again), 1)
+    assert alone.final.macs * (wide + narrow) == trained.final.macs * wide
+    nested = (*final, "finalTraining.nested=true")
     assert foreseen(search(*taught, *nested, strategy="uniform", maxIterations=2)).taught == (
-        7 * 50 * (3 * wide + FULL)
+        7 * 50 * (3 * wide + FULL + again)
     )
 
 

@@ -303,11 +303,11 @@ def test_a_wrong_field_of_a_strategy_is_named_with_what_would_be_right(
         ("refit", 1, "refit: got 1; must be true or false"),
         ("baseline", "random", "baseline: got 'random'; must be one of uniform, none"),
         ("finalTraining", {"rungs": "best"}, "finalTraining.rungs: got 'best'; must be one of "
-         "selected, all"),
+         "selected, largest, all"),
         ("finalTraining", {"schedule": "cos"}, "finalTraining.schedule: got 'cos'; must be one of "
          "linear, constant"),
         ("finalTraining", {"nested": True, "rungs": "all"}, "finalTraining.nested: got true; must "
-         "be false where rungs is all"),
+         "be false where rungs is not selected"),
         ("finalTraining", {"rounds": 0}, "finalTraining.rounds: got 0; must be at least 1"),
         ("finalTraining", {"epochs": 0}, "finalTraining.epochs: got 0; must be greater than 0"),
         ("finalTraining", {"clientsPerRound": 13}, "finalTraining.clientsPerRound: got 13; must be "

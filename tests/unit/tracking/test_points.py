@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fednas.federation import FINAL
 from fednas.search import Added, Closed, Computed, Consented, Recorded, Scored, Started, View
 from fednas.tracking._points import Point, Points
 from tests.unit.tracking.conftest import compared, recorded
@@ -55,6 +57,19 @@ def test_global_rounds_count_candidates_in_parallel_once(entries: list[Recorded]
         if isinstance(one.entry, Scored) and one.entry.id.number
     }
     assert sorted(best) == list(range(1, len(played) + 1))
+
+
+def test_what_the_cloud_does_alone_is_no_round(entries: list[Recorded]) -> None:
+    index, last = [
+        (index, one)
+        for index, one in enumerate(entries)
+        if isinstance(one.entry, Scored) and one.entry.id.phase == FINAL
+    ][-1]
+    assert isinstance(last.entry, Scored)
+    id = replace(last.entry.id, number=last.entry.id.number + 1)
+    taught = replace(last, entry=last.entry.model_copy(update={"id": id}))
+    found = folded([*entries[: index + 1], taught, *entries[index + 1 :]])
+    assert series(found, "round/accuracy_best") == series(folded(entries), "round/accuracy_best")
 
 
 def test_the_ladder_is_told_over_its_rungs(entries: list[Recorded], view: View) -> None:
