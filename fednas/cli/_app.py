@@ -14,6 +14,7 @@ from fednas.cli import (
     _check,
     _client,
     _coordinate,
+    _diagnose,
     _measure_latency,
     _plan,
     _push,
@@ -37,6 +38,7 @@ app.command("check")(_check.check)
 app.command("plan")(_plan.plan)
 app.command("run")(_run.run)
 app.command("report")(_report.report)
+app.command("diagnose")(_diagnose.diagnose)
 app.command("push")(_push.push)
 app.command("measure-latency")(_measure_latency.measure_latency)
 app.command("coordinate")(_coordinate.coordinate)

@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
+from fednas.cli._kubectl import Namespace, result_of
 from fednas.cli._options import Output, Print
 from fednas.cli._screen import last_screen
 from fednas.space import resource
@@ -19,13 +20,20 @@ __all__ = ["report"]
 
 
 def report(
-    target: Annotated[str, typer.Argument(help="A run folder, or s3://bucket/ladder/<searchID>.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="A run folder; s3://bucket/ladder/<searchID>; by -n, a search in a cluster."
+        ),
+    ],
+    namespace: Namespace = None,
     output: Print = Output.TEXT,
 ) -> None:
     """Show what a search has come to."""
     from fednas.result import Result, open_target
 
-    result: Result = open_target(target)
+    uri = target if namespace is None else result_of(namespace, target)
+    result: Result = open_target(uri)
     if output is Output.JSON:
         typer.echo(json.dumps(_as_json(result), indent=2))
         return

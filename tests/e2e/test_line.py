@@ -6,7 +6,9 @@ that of `fednas run` of the same file all the same.
 
 from __future__ import annotations
 
+import base64
 import json
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,10 +41,14 @@ class Line:
     limits: dict[str, tuple[int, float]]
     seconds_to_first_round: float
     status: dict[str, Any]
+    secrets: list[str]
+    diagnosis: Path
 
 
 @pytest.fixture(scope="module")
-def line(installed: Installed, start_weights: Path) -> Iterator[Line]:
+def line(
+    installed: Installed, start_weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Line]:
     ns = installed.ns
     with ns.forward("fednas-minio", 9000) as endpoint:
         for source, target in (
@@ -59,12 +65,15 @@ def line(installed: Installed, start_weights: Path) -> Iterator[Line]:
         name: _cgroup(ns, ns.pods(uid, "client", name)[0]["metadata"]["name"])
         for name in ("phone", "hub")
     }
+    secrets = _values(ns.list("secrets", f"fednas.dev/uid={uid}"))
+    diagnosis = tmp_path_factory.mktemp("line") / "line.tar.gz"
+    installed.fednas("diagnose", "line", "-n", ns.name, "--out", str(diagnosis))
     for delete in (_coordinator, _client, _operator):
         rounds = ns.status("line").get("rounds", 0)
         delete(ns, uid)
         wait("the search to go on", 600, lambda before=rounds: _moved(ns, before))
     status = ns.await_end("line", 20 * MINUTES)
-    yield Line(uid, limits, first, status)
+    yield Line(uid, limits, first, status, secrets, diagnosis)
     ns("delete", SEARCH, "line", "--ignore-not-found", "--timeout=60s")
 
 
@@ -131,16 +140,52 @@ def test_the_ladder_is_that_of_fednas_run(
     installed.fednas("run", str(file), "--dir", str(tmp_path / "run"))
     reference = json.loads(installed.fednas("report", str(tmp_path / "run"), "-o", "json"))
     with installed.ns.forward("fednas-minio", 9000) as endpoint:
-        found = json.loads(
-            installed.fednas(
-                "report", f"s3://fednas/ladder/{line.uid}", "-o", "json", endpoint=endpoint
-            )
-        )
+        uri = f"s3://fednas/ladder/{line.uid}"
+        found = json.loads(installed.fednas("report", uri, "-o", "json", endpoint=endpoint))
+        by_name = ("report", "line", "-n", installed.ns.name, "-o", "json")
+        assert json.loads(installed.fednas(*by_name, endpoint=endpoint)) == found
     assert len(reference["ladder"]) >= 3
     assert found["ladder"] == reference["ladder"]
     assert found["decisions"] == reference["decisions"]
     assert [rung["sha256"] for rung in line.status["ladder"]] == [
         rung["sha256"] for rung in reference["ladder"]
+    ]
+
+
+def test_a_diagnosis_has_state_events_and_logs_and_no_secret(
+    line: Line, installed: Installed
+) -> None:
+    with tarfile.open(line.diagnosis) as archive:
+        files = {name: _text(archive, name) for name in archive.getnames()}
+    assert "missing.txt" not in files, files["missing.txt"]
+    assert json.loads(files["search.json"])["metadata"]["uid"] == line.uid
+    children = json.loads(files["children.json"])
+    pods = [one["metadata"]["name"] for one in children if one["kind"] == "Pod"]
+    assert {"ConfigMap", "Deployment", "NetworkPolicy", "Pod"} <= {c["kind"] for c in children}
+    assert any("coordinator" in pod for pod in pods)
+    for pod in pods:
+        assert files[f"logs/{pod}.log"].strip()
+    assert {event["involvedObject"]["name"] for event in json.loads(files["events.json"])} >= {
+        "line"
+    }
+    (log,) = (text for name, text in files.items() if name.startswith("operator/"))
+    assert f"{installed.ns.name}/line" in log
+    assert line.secrets
+    for secret in (installed.credentials["AWS_SECRET_ACCESS_KEY"], *line.secrets):
+        assert not [name for name, text in files.items() if secret in text]
+
+
+def _text(archive: tarfile.TarFile, name: str) -> str:
+    file = archive.extractfile(name)
+    assert file is not None
+    return file.read().decode()
+
+
+def _values(secrets: list[dict[str, Any]]) -> list[str]:
+    return [
+        base64.b64decode(value).decode()
+        for secret in secrets
+        for value in (secret.get("data") or {}).values()
     ]
 
 
@@ -188,12 +233,17 @@ def test_every_round_and_every_candidate_is_in_mlflow(
             for name in ("decisions", "rounds")
         )
     assert run["info"]["status"] == "FINISHED"
-    trained = [row for row in result.view.rounds if row["iteration"] and row["round"]]
+    clients = {_place(row) for row in result.view.rounds if row["clients"]}
+    trained = [row for row in result.view.rounds if row["iteration"] and _place(row) in clients]
     assert sum(int(point["value"]) for point in history if int(point["step"])) == len(trained)
     assert len(rounds["data"]) == len(result.view.rounds)
     fates = _column(decisions, "outcome")
     assert fates == [row["outcome"] for row in result.view.decisions]
     assert "dropped" in fates
+
+
+def _place(row: dict[str, Any]) -> tuple[int, str, int]:
+    return row["iteration"], row["phase"], row["round"]
 
 
 def _column(table: dict[str, Any], name: str) -> list[Any]:
