@@ -166,7 +166,7 @@ class Distillation(Model):
     """Teaching the networks that are used what a larger one answers, in the cloud."""
 
     steps: Int = Field(
-        1000, ge=1, le=1_000_000, description="Batches of validation images for each of them."
+        3000, ge=1, le=1_000_000, description="Batches of validation images for each of them."
     )
     batch_size: Int = Field(64, ge=1, le=4096, description="Images per step.")
     optimizer: DistillationOptimizer = Field(
