@@ -1,4 +1,9 @@
-"""What becomes of the rungs that are used when the search is over: they are taught, and trained."""
+"""What becomes of the rungs that are used when the search is over.
+
+The start teaches them, clients train them, and the largest of them, which then knows most, teaches
+the others. Each of the three is the spec's to ask for. Teaching (knowledge distillation, Hinton et
+al., arXiv 1503.02531) is the cloud's, on the validation images, and costs no client anything.
+"""
 
 from __future__ import annotations
 
