@@ -230,8 +230,12 @@ def measure(
         "seconds": result.view.latest - result.view.began,
     }
     if result.search.spec.goes_on:
-        trained = result.ledger.final.macs / 1e9
-        found |= {"trained": in_use(result, rows), "finalGmacs": trained}
+        paid = result.ledger.final
+        found |= {
+            "trained": in_use(result, rows),
+            "finalGmacs": paid.macs / 1e9,
+            "finalMb": (paid.bytes_down + paid.bytes_up) / 1e6,
+        }
     return found
 
 
