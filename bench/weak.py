@@ -104,7 +104,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 result = fednas.run(search, dir=Path(folder) / "run", tracking=None)
                 accuracy = {name: quality.in_use(result, rows) for name, rows in tests.items()}
-            cost = result.ledger.final
+                cost = result.ledger.final
             found.append(
                 {"seed": seed, "watches": watches, "accuracy": accuracy}
                 | {"gmacs": cost.macs / 1e9, "mb": (cost.bytes_down + cost.bytes_up) / 1e6}
