@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -105,10 +106,11 @@ def _logs(archive: _Archive, pod: Mapping[str, Any]) -> None:
 
 def _operator(archive: _Archive, search: str) -> None:
     """Of its log what speaks of this search; other tenants' are not the reader's business."""
+    named = re.compile(rf"(?<![\w.-]){re.escape(search)}(?![\w.-])")
     for pod in archive.items("operator.log", "pods", "--all-namespaces", "-l", _OPERATOR):
         meta = pod["metadata"]
         log = archive.asked("operator.log", "logs", meta["name"], namespace=meta["namespace"])
-        lines = [line for line in log.splitlines(keepends=True) if search in line]
+        lines = [line for line in log.splitlines(keepends=True) if named.search(line)]
         archive.add(f"operator/{meta['name']}.log", "".join(lines))
 
 

@@ -322,8 +322,7 @@ class _Prices:
         if self.spec.distillation is None:
             return []
         last = self.spec.final_training
-        one = last is not None and (last.nested or last.rungs == "largest")
-        first = used[:1] if one else used
+        first = used[:1] if last is not None and last.as_one else used
         lessons = [(one, self.start) for one in first if one != self.start]
         if last is not None:
             lessons += [(one, used[0]) for one in used[1:]]

@@ -83,8 +83,8 @@ class Tuning:
         how, training = spec.distillation, spec.final_training
         if how is None:
             return {}
-        one = training is not None and (training.nested or training.rungs == "largest")
-        pupils = {rung: rungs[rung] for rung in (self.rungs[:1] if one else self.rungs) if rung}
+        first = self.rungs[:1] if training is not None and training.as_one else self.rungs
+        pupils = {rung: rungs[rung] for rung in first if rung}
         taught = yield from self._learn(how, pupils, start, 0)
         for outcome in taught.values():
             if outcome.failed is not None:

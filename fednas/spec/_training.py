@@ -145,6 +145,11 @@ class FinalTraining(Training):
         FinalOptimizer(sgd=FinalSgd()), description="How weights follow gradients. Exactly one."
     )
 
+    @property
+    def as_one(self) -> bool:
+        """Whether clients train one network, the largest: alone, or with the others in it."""
+        return self.nested or self.rungs == "largest"
+
 
 class DistillationSgd(Sgd):
     """Stochastic gradient descent towards another network's answers."""

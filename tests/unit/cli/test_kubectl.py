@@ -57,6 +57,25 @@ def test_a_diagnosis_has_what_its_reader_may_see_and_tells_what_is_missing(
         assert f"not in it: {part}: " in said.err
 
 
+def test_of_the_operators_log_the_lines_of_no_other_search_are_taken(
+    fednas: Command, limited: Path
+) -> None:
+    log = ["team/mine: new -> Pending", "team/mine-2: new", "steam/mine: new", "a.team/mine: new"]
+    pods = {"items": [{"metadata": {"name": "operator-0", "namespace": "fednas"}}]}
+    (limited / "pods.json").write_text(json.dumps(pods), encoding="utf-8")
+    (limited / "operator.txt").write_text("\n".join(log) + "\n", encoding="utf-8")
+    program = limited / "bin/kubectl"
+    more = f"""  *"--all-namespaces"*) cat {limited}/pods.json ;;
+  "--namespace fednas logs operator-0") cat {limited}/operator.txt ;;
+  *)"""
+    program.write_text(ALLOWED.replace("  *)", more), encoding="utf-8")
+    assert fednas("diagnose", "mine", "-n", "team").code == 0
+    with tarfile.open(limited / "mine-diagnosis.tar.gz") as archive:
+        found = archive.extractfile("operator/operator-0.log")
+        assert found is not None
+        assert found.read().decode() == log[0] + "\n"
+
+
 def test_what_kubectl_says_is_the_error(fednas: Command, limited: Path) -> None:
     said = fednas("diagnose", "other", "-n", "team")
     assert (said.code, said.err) == (2, "error: Error from server (Forbidden): not for you\n")
