@@ -117,8 +117,8 @@ def plan(
         foreseen,
         workers,
         (
-            speed.seconds(foreseen, foreseen.least) / workers,
-            speed.seconds(foreseen, foreseen.most) / workers,
+            speed.seconds(foreseen, foreseen.least, workers),
+            speed.seconds(foreseen, foreseen.most, workers),
         ),
     )
 
@@ -134,11 +134,12 @@ class _Speed:
     evaluate: float
     cut: float
 
-    def seconds(self, foreseen: Forecast, expense: Expense) -> float:
-        """Of one thread."""
+    def seconds(self, foreseen: Forecast, expense: Expense, workers: int) -> float:
+        """Of so many threads; a network is taught by one, and the next stage waits for it."""
         trained = expense.search.macs + foreseen.initial.macs + foreseen.final.macs
-        trained += foreseen.taught
-        return trained * self.train + expense.evaluated * self.evaluate + foreseen.cut * self.cut
+        spread = trained * self.train + expense.evaluated * self.evaluate + foreseen.cut * self.cut
+        taught = sum(max(sum(one) / workers, *one) for one in foreseen.lessons if one)
+        return spread / workers + taught * self.train
 
 
 class _Held:

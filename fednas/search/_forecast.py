@@ -71,8 +71,8 @@ class Forecast:
         If the leader of each iteration stays the same, and if no phase ends early.
     initial, final : Cost
         Of the training of the start and of the networks in use, all clients together.
-    taught : int
-        Multiply-accumulates of the cloud's distillation.
+    lessons : tuple of tuple of int
+        Multiply-accumulates of the cloud's distillation: of each network, by stages.
     tuned : int
         Rungs that the final training trains.
     naive_macs : int
@@ -92,11 +92,16 @@ class Forecast:
     most: Expense
     initial: Cost
     final: Cost
-    taught: int
+    lessons: tuple[tuple[int, ...], ...]
     tuned: int
     naive_macs: int
     cut: int
     privacy: Spending | None = None
+
+    @property
+    def taught(self) -> int:
+        """Multiply-accumulates of the cloud's distillation."""
+        return sum(map(sum, self.lessons))
 
     @property
     def candidate_rounds(self) -> tuple[int, int]:
@@ -201,6 +206,10 @@ def forecast(
     return _Prices(search, problem, shards).of(iterations)
 
 
+_Lesson = tuple[Architecture, Architecture]
+"""Who learns, and from whom."""
+
+
 class _Prices:
     """What rounds and evaluations of networks cost."""
 
@@ -227,7 +236,9 @@ class _Prices:
             initial = self._rounds(first, first.clients_per_round, [(self.start, first.rounds)])
         lessons = self._lessons(used)
         tuned = trained if spec.distillation is None else used
-        rows += self._evaluated([pupil for pupil, _ in lessons]) + self._tested(tuned)
+        rows += self._evaluated([pupil for stage in lessons for pupil, _ in stage]) + self._tested(
+            tuned
+        )
         if last is not None:
             final = self._final(last, trained)
             rows += last.rounds * self._evaluated(trained)
@@ -241,7 +252,7 @@ class _Prices:
             most=self._expense(iterations, rows, lambda one: one.most),
             initial=initial,
             final=final,
-            taught=self._taught(lessons),
+            lessons=tuple(tuple(map(self._taught, stage)) for stage in lessons),
             tuned=len(trained),
             naive_macs=sum(
                 TRAIN.passes
@@ -317,25 +328,22 @@ class _Prices:
             _add(cost, paid)
         return cost
 
-    def _lessons(self, used: list[Architecture]) -> list[tuple[Architecture, Architecture]]:
-        """Who learns from whom: before the final training from the start, then from the largest."""
+    def _lessons(self, used: list[Architecture]) -> list[list[_Lesson]]:
+        """Before the final training from the start, afterwards from the largest."""
         if self.spec.distillation is None:
             return []
         last = self.spec.final_training
         first = used[:1] if last is not None and last.as_one else used
-        lessons = [(one, self.start) for one in first if one != self.start]
+        lessons = [[(one, self.start) for one in first if one != self.start]]
         if last is not None:
-            lessons += [(one, used[0]) for one in used[1:]]
+            lessons.append([(one, used[0]) for one in used[1:]])
         return lessons
 
-    def _taught(self, lessons: list[tuple[Architecture, Architecture]]) -> int:
-        how = self.spec.distillation
-        if how is None:
-            return 0
+    def _taught(self, lesson: _Lesson) -> int:
+        how, (pupil, teacher) = self.spec.distillation, lesson
+        assert how is not None, "else there is no lesson"
         images = how.steps * min(how.batch_size, self.shards.validation.samples)
-        return images * sum(
-            TRAIN.passes * self._macs(pupil) + self._macs(teacher) for pupil, teacher in lessons
-        )
+        return images * (TRAIN.passes * self._macs(pupil) + self._macs(teacher))
 
     def _samples(self, training: Training | InitialTraining, network: Architecture) -> int:
         """That all clients process in a round."""

@@ -8,6 +8,7 @@ from fednas import plan
 from fednas.errors import BadInput
 from fednas.planning import Plan
 from fednas.search import View
+from fednas.spec import load_spec
 from tests.unit.tracking.conftest import recorded, recorded_search
 
 
@@ -35,6 +36,18 @@ def test_more_workers_take_less_time(planned: Plan) -> None:
     twice = plan(recorded_search(), workers=2, clock=iter(range(99)).__next__)
     once = plan(recorded_search(), workers=1, clock=iter(range(99)).__next__)
     assert once.seconds == pytest.approx([2 * one for one in twice.seconds])
+
+
+def test_a_network_is_taught_by_one_worker_and_the_next_stage_waits() -> None:
+    search = load_spec(
+        recorded_search().to_dict(), ("distillation.steps=9", "finalTraining.rungs=largest")
+    )
+    once, twice = (
+        plan(search, workers=workers, clock=iter(range(99)).__next__) for workers in (1, 2)
+    )
+    first, second = twice.forecast.lessons
+    assert (len(first), len(second)) == (1, 1), "nothing that two could share"
+    assert twice.seconds[0] > 1.01 * once.seconds[0] / 2
 
 
 def test_data_in_a_cluster_cannot_be_planned_from_here() -> None:
