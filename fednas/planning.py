@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -20,16 +21,19 @@ import numpy as np
 from fednas.data import Rows, Shards, open_rows
 from fednas.fleet import available_cpus
 from fednas.local import local_shards, local_table, start_network
+from fednas.models import Architecture
 from fednas.search import Expense, Forecast, forecast
 from fednas.space import Space, trace
 from fednas.spec import FederatedSearch, load_spec
 from fednas.store import Blobs, FolderStore, Layout, digest_of
 from fednas.work import (
     DERIVE,
+    DISTIL,
     EVALUATE,
     INITIALISE,
     TRAIN,
     Derive,
+    Distil,
     Evaluate,
     Initialise,
     Kind,
@@ -112,7 +116,7 @@ def plan(
         foreseen = forecast(
             search, space, shards, tables=Blobs(store, layout.tables), read=local_table
         )
-        speed = _probe(search, space, shards, Blobs(store, layout.data), clock)
+        speed = _probe(search, space, shards, foreseen, Blobs(store, layout.data), clock)
     return Plan(
         foreseen,
         workers,
@@ -128,18 +132,20 @@ def plan(
 
 @dataclass(frozen=True)
 class _Speed:
-    """Seconds a multiply-accumulate: of training, of evaluation, and of a network that is cut."""
+    """Seconds a multiply-accumulate: of training, evaluation, cutting and distillation."""
 
     train: float
     evaluate: float
     cut: float
+    teach: float
 
     def seconds(self, foreseen: Forecast, expense: Expense, workers: int) -> float:
         """Of so many threads; a network is taught by one, and the next stage waits for it."""
         trained = expense.search.macs + foreseen.initial.macs + foreseen.final.macs
         spread = trained * self.train + expense.evaluated * self.evaluate + foreseen.cut * self.cut
-        taught = sum(max(sum(one) / workers, *one) for one in foreseen.lessons if one)
-        return spread / workers + taught * self.train
+        stages = [[lesson.macs for lesson in stage] for stage in foreseen.lessons if stage]
+        taught = sum(max(sum(macs) / workers, *macs) for macs in stages)
+        return spread / workers + taught * self.teach
 
 
 class _Held:
@@ -176,10 +182,15 @@ def _probe(
     search: FederatedSearch,
     space: Space,
     shards: Shards,
+    foreseen: Forecast,
     blobs: Blobs,
     clock: Callable[[], float],
 ) -> _Speed:
-    """Time the tasks of a search themselves, on a few rows of its data, by one thread."""
+    """Time the tasks of a search themselves, on a few rows of its data, by one thread.
+
+    What is cut, evaluated and taught are networks in the middle of the forecast: the more is cut,
+    the more layers are refitted, and narrow ones take longer for a multiply-accumulate.
+    """
     import torch
 
     spec, network, held = search.spec, space.start, _Held()
@@ -192,43 +203,76 @@ def _probe(
     ):
         rows = open_rows(blobs.get(digest))
         held.hold(name, np.ascontiguousarray(rows[:most]))
-    made = INITIALISE.execute(INITIALISE.task("probe", Initialise(architecture=network)), held)
-    weights, cut = held.keep(made.outputs["weights"]), held.keep(space.to_json())
+
+    def fresh(network: Architecture) -> str:
+        """Random weights of it."""
+        task = INITIALISE.task("probe", Initialise(architecture=network))
+        return held.keep(INITIALISE.execute(task, held).outputs["weights"])
+
+    cut = held.keep(space.to_json())
     params = Train.by(spec.training, spec.data, network).model_copy(update={"epochs": 1.0})
-    child = network.with_widths([max(1, width - 1) for width in network.widths])
+    parent, child = _middle_cut(network, foreseen)
 
     def timed(
         kind: Kind[Any], params: Params, inputs: dict[str, str], data: dict[str, str]
     ) -> float:
         task = kind.task("probe", params, inputs=inputs, data=data)
         kind.execute(task, held)  # the first takes longer
-        began = clock()
-        kind.execute(task, held)
-        return clock() - began
+        times = []
+        for _ in range(3):
+            began = clock()
+            kind.execute(task, held)
+            times.append(clock() - began)
+        return median(times)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        training = timed(TRAIN, params, {"weights": weights}, {"shard": "train"})
+        training = timed(TRAIN, params, {"weights": fresh(network)}, {"shard": "train"})
         evaluation = timed(
             EVALUATE,
-            Evaluate(architecture=network),
-            {"weights": weights},
+            Evaluate(architecture=child),
+            {"weights": fresh(child)},
             {"shard": "validation", "calibration": "calibration"},
         )
         cutting = timed(
             DERIVE,
-            Derive(parent=network, child=child),
-            {"weights": weights, "space": cut},
+            Derive(parent=parent, child=child),
+            {"weights": fresh(parent), "space": cut},
             {"calibration": "calibration"} if spec.refit else {},
         )
+        lessons = [lesson for stage in foreseen.lessons for lesson in stage]
+        teaching = 0.0
+        if lessons:
+            lesson = lessons[len(lessons) // 2]
+            assert spec.distillation is not None
+            how = Distil.by(spec.distillation, lesson.pupil, lesson.teacher)
+            steps = min(_BATCHES, how.steps)
+            teaching = timed(
+                DISTIL,
+                how.model_copy(update={"steps": steps}),
+                {"weights": fresh(lesson.pupil), "teacher": fresh(lesson.teacher)},
+                {"shard": "validation"},
+            ) / (lesson.macs * steps / how.steps)
     finally:
         torch.set_num_threads(threads)
-    macs = space.macs(network.widths)
+    macs, smaller = space.macs(network.widths), space.macs(child.widths)
     trained = TRAIN.samples(params, len(held.rows("train")))
     counted = len(held.rows("validation")) + len(held.rows("calibration"))
     return _Speed(
         train=training / (TRAIN.passes * macs * trained),
-        evaluate=evaluation / (macs * counted),
-        cut=cutting / macs,
+        evaluate=evaluation / (smaller * counted),
+        cut=cutting / smaller,
+        teach=teaching,
     )
+
+
+def _middle_cut(start: Architecture, foreseen: Forecast) -> tuple[Architecture, Architecture]:
+    """From which network to which a candidate in the middle of a search is cut."""
+    if not foreseen.iterations:
+        return start, start
+    half = len(foreseen.iterations) // 2
+    middle = foreseen.iterations[half]
+    trained = half and any(middle.planned.values())  # else all are cut from the start
+    parent = foreseen.iterations[half - 1].network if trained else start
+    return parent, middle.candidates[len(middle.candidates) // 2].architecture

@@ -33,7 +33,7 @@ from fednas.spec import (
 from fednas.store import Blobs
 from fednas.work import TRAIN, Train
 
-__all__ = ["Expense", "Forecast", "forecast"]
+__all__ = ["Expense", "Forecast", "Lesson", "forecast"]
 
 _FLOAT = 4
 """Bytes of a value on the way to a client and back."""
@@ -56,6 +56,22 @@ class Expense:
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """One network's distillation, in the cloud.
+
+    Parameters
+    ----------
+    pupil, teacher : Architecture
+    macs : int
+        Multiply-accumulates, of all steps.
+    """
+
+    pupil: Architecture
+    teacher: Architecture
+    macs: int
+
+
+@dataclass(frozen=True)
 class Forecast:
     """What a search is expected to cost.
 
@@ -71,8 +87,8 @@ class Forecast:
         If the leader of each iteration stays the same, and if no phase ends early.
     initial, final : Cost
         Of the training of the start and of the networks in use, all clients together.
-    lessons : tuple of tuple of int
-        Multiply-accumulates of the cloud's distillation: of each network, by stages.
+    lessons : tuple of tuple of Lesson
+        Of the cloud's distillation, by stages.
     tuned : int
         Rungs that the final training trains.
     naive_macs : int
@@ -92,7 +108,7 @@ class Forecast:
     most: Expense
     initial: Cost
     final: Cost
-    lessons: tuple[tuple[int, ...], ...]
+    lessons: tuple[tuple[Lesson, ...], ...]
     tuned: int
     naive_macs: int
     cut: int
@@ -101,7 +117,7 @@ class Forecast:
     @property
     def taught(self) -> int:
         """Multiply-accumulates of the cloud's distillation."""
-        return sum(map(sum, self.lessons))
+        return sum(lesson.macs for stage in self.lessons for lesson in stage)
 
     @property
     def candidate_rounds(self) -> tuple[int, int]:
@@ -206,10 +222,6 @@ def forecast(
     return _Prices(search, problem, shards).of(iterations)
 
 
-_Lesson = tuple[Architecture, Architecture]
-"""Who learns, and from whom."""
-
-
 class _Prices:
     """What rounds and evaluations of networks cost."""
 
@@ -236,7 +248,7 @@ class _Prices:
             initial = self._rounds(first, first.clients_per_round, [(self.start, first.rounds)])
         lessons = self._lessons(used)
         tuned = trained if spec.distillation is None else used
-        rows += self._evaluated([pupil for stage in lessons for pupil, _ in stage]) + self._tested(
+        rows += self._evaluated([one.pupil for stage in lessons for one in stage]) + self._tested(
             tuned
         )
         if last is not None:
@@ -252,7 +264,7 @@ class _Prices:
             most=self._expense(iterations, rows, lambda one: one.most),
             initial=initial,
             final=final,
-            lessons=tuple(tuple(map(self._taught, stage)) for stage in lessons),
+            lessons=lessons,
             tuned=len(trained),
             naive_macs=sum(
                 TRAIN.passes
@@ -328,22 +340,23 @@ class _Prices:
             _add(cost, paid)
         return cost
 
-    def _lessons(self, used: list[Architecture]) -> list[list[_Lesson]]:
+    def _lessons(self, used: list[Architecture]) -> tuple[tuple[Lesson, ...], ...]:
         """Before the final training from the start, afterwards from the largest."""
-        if self.spec.distillation is None:
-            return []
-        last = self.spec.final_training
-        first = used[:1] if last is not None and last.as_one else used
-        lessons = [[(one, self.start) for one in first if one != self.start]]
-        if last is not None:
-            lessons.append([(one, used[0]) for one in used[1:]])
-        return lessons
-
-    def _taught(self, lesson: _Lesson) -> int:
-        how, (pupil, teacher) = self.spec.distillation, lesson
-        assert how is not None, "else there is no lesson"
+        how, last = self.spec.distillation, self.spec.final_training
+        if how is None:
+            return ()
         images = how.steps * min(how.batch_size, self.shards.validation.samples)
-        return images * (TRAIN.passes * self._macs(pupil) + self._macs(teacher))
+
+        def taught(pupils: Iterable[Architecture], teacher: Architecture) -> tuple[Lesson, ...]:
+            macs = self._macs(teacher)
+            return tuple(
+                Lesson(one, teacher, images * (TRAIN.passes * self._macs(one) + macs))
+                for one in pupils
+            )
+
+        first = used[:1] if last is not None and last.as_one else used
+        before = taught((one for one in first if one != self.start), self.start)
+        return (before,) if last is None else (before, taught(used[1:], used[0]))
 
     def _samples(self, training: Training | InitialTraining, network: Architecture) -> int:
         """That all clients process in a round."""
