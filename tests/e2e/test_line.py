@@ -58,12 +58,13 @@ def line(
             installed.fednas("push", source, target, "--endpoint", endpoint)
     ns("delete", SEARCH, "line", "--ignore-not-found", "--timeout=60s")
     began = time.monotonic()
-    uid = ns.apply(sample(SAMPLE, "line"))
+    search = sample(SAMPLE, "line")
+    uid = ns.apply(search)
     wait("the first round", 300, lambda: ns.status("line").get("rounds"))
     first = time.monotonic() - began
     limits = {
         name: _cgroup(ns, ns.pods(uid, "client", name)[0]["metadata"]["name"])
-        for name in ("phone", "hub")
+        for name in (one["name"] for one in search["spec"]["deviceClasses"])
     }
     secrets = _values(ns.list("secrets", f"fednas.dev/uid={uid}"))
     diagnosis = tmp_path_factory.mktemp("line") / "line.tar.gz"
@@ -119,7 +120,7 @@ def test_each_class_is_held_to_its_limits(line: Line) -> None:
         memory, cores = line.limits[device_class["name"]]
         assert memory == quantity(limits["memory"])
         assert cores == pytest.approx(float(quantity(limits["cpu"])))
-    assert line.limits["phone"] != line.limits["hub"]
+    assert len(set(line.limits.values())) == len(line.limits) == 3
 
 
 def test_the_line_of_kubectl_get_tells_the_story(line: Line, ns: Namespace) -> None:
@@ -162,9 +163,9 @@ def test_a_diagnosis_has_state_events_and_logs_and_no_secret(
     children = json.loads(files["children.json"])
     pods = [one["metadata"]["name"] for one in children if one["kind"] == "Pod"]
     assert {"ConfigMap", "Deployment", "NetworkPolicy", "Pod"} <= {c["kind"] for c in children}
-    assert any("coordinator" in pod for pod in pods)
-    for pod in pods:
-        assert files[f"logs/{pod}.log"].strip()
+    logs = {pod: files[f"logs/{pod}.log"].strip() for pod in pods}
+    assert any(log for pod, log in logs.items() if "coordinator" in pod)
+    assert any(log for pod, log in logs.items() if "coordinator" not in pod)  # a slow one has none
     assert {event["involvedObject"]["name"] for event in json.loads(files["events.json"])} >= {
         "line"
     }
