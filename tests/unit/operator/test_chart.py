@@ -292,13 +292,30 @@ def test_the_committed_rbac_is_the_charts() -> None:
     )
 
 
-@pytest.mark.parametrize("sample", ["quickstart", "heterogeneous", "placed"])
+SAMPLES = ROOT / "manifests/samples"
+
+
+@pytest.mark.parametrize("sample", sorted(path.stem for path in SAMPLES.glob("*.yaml")))
 def test_the_samples_can_be_run(sample: str) -> None:
-    search = load_spec(ROOT / f"manifests/samples/{sample}.yaml")
+    search = load_spec(SAMPLES / f"{sample}.yaml")
     assert search.metadata.name == sample
     assert search.spec.warnings() == []
     limits = {entry.resources.limits.memory for entry in search.spec.device_classes}
     assert len(limits) == 2
+
+
+def test_the_naive_sample_is_the_quickstart_without_what_saves_the_clients_work() -> None:
+    naive, quick = (load_spec(SAMPLES / f"{name}.yaml").spec for name in ("naive", "quickstart"))
+    quick_strategy, naive_strategy = quick.strategy.net_adapt, naive.strategy.net_adapt
+    assert quick_strategy is not None
+    assert naive_strategy is not None
+    assert naive_strategy.client_groups == 1
+    assert naive_strategy.screening.chosen[0] == "none"
+    assert naive_strategy.early_drop.chosen[0] == "none"
+    saving = ("client_groups", "screening", "early_drop")
+    same = {name: getattr(quick_strategy, name) for name in saving}
+    assert naive_strategy.model_copy(update=same) == quick_strategy
+    assert naive.model_copy(update={"strategy": quick.strategy}) == quick
 
 
 @needs_helm
