@@ -452,6 +452,15 @@ def test_monitors_name_ports_that_the_pods_have() -> None:
     }
 
 
+@needs_helm
+def test_the_dashboard_is_a_configmap_that_grafana_s_sidecar_finds() -> None:
+    assert not [item for item in rendered() if item["metadata"]["name"] == "fednas-dashboard"]
+    made = one(rendered("grafanaDashboard.enabled=true"), "ConfigMap", "fednas-dashboard")
+    assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
+    committed = (CHART / "files/dashboard.json").read_text(encoding="utf-8")
+    assert json.loads(made["data"]["fednas.json"]) == json.loads(committed)
+
+
 def golden_children() -> list[dict[str, Any]]:
     """Deployments of a search, as the operator makes them."""
     text = (Path(__file__).parent / "golden/children.yaml").read_text(encoding="utf-8")
