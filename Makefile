@@ -4,6 +4,7 @@
 #   make test     unit and integration tests; with MinIO's server where `minio` is in the PATH
 #   make lint     format, lint, types, layers, workflows
 #   make images   the four container images   (REGISTRY, TAG, BUILD)
+#   make sbom     what the Python images hold, as CycloneDX: build/sbom/*.json
 #   make e2e      tests in the cluster that KUBECONFIG names, with those images and image-own's loaded
 #   make clean    remove the environment and the caches; never a search's results
 
@@ -19,6 +20,8 @@ TAG ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' fednas/_version.py)
 BUILD ?= docker build -t
 IMAGES := operator runtime mlflow minio
 MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
+CYCLONEDX_VERSION := 7.5.0
+CYCLONEDX := build/cyclonedx-$(CYCLONEDX_VERSION)
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS)
@@ -27,7 +30,7 @@ export OMP_NUM_THREADS := 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint images image-own image-list e2e clean
+.PHONY: help demo test lint images image-own image-list sbom e2e clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -92,6 +95,38 @@ image-own: image-runtime
 
 image-list:
 	@$(foreach name,$(IMAGES),echo $(REGISTRY)/fednas-$(name):$(TAG);)
+
+# A bill of materials of each image that holds Python: the packages that pip puts there, from an environment made by the
+# steps of its Dockerfile. Python, pip and Debian are the base image's, and in none.
+SBOM_PIP = $(CYCLONEDX)/bin/python -m pip --disable-pip-version-check --quiet --python $(SBOM_ENV)/bin/python
+SBOM_INSTALL = $(SBOM_PIP) install $(PIP_ARGS)
+SBOM_ENV = build/sbom/$(@:sbom-%=%)
+SBOM_WRITE = $(CYCLONEDX)/bin/cyclonedx-py environment --output-reproducible -o $(SBOM_ENV).json $(SBOM_ENV)/bin/python \
+  && rm -r $(SBOM_ENV)
+
+sbom: sbom-operator sbom-runtime sbom-mlflow
+
+# In an environment of its own, so that it is in no bill.
+$(CYCLONEDX)/bin/cyclonedx-py:
+	@$(PYTHON) -m venv $(CYCLONEDX)
+	@$(CYCLONEDX)/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) cyclonedx-bom==$(CYCLONEDX_VERSION)
+
+sbom-%: $(CYCLONEDX)/bin/cyclonedx-py
+	@$(PYTHON) -m venv --clear --without-pip $(SBOM_ENV)
+	@$(PYTHON) images/requirements.py pyproject.toml \
+	  $$(sed -n 's/^RUN python requirements.py pyproject.toml \(.*\) >.*/\1/p' images/$*/Dockerfile) > $(SBOM_ENV)/requirements.txt
+	@if [ $* = runtime ]; then \
+	  $(SBOM_INSTALL) $(CONSTRAINED) $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch; fi
+	@$(SBOM_INSTALL) $(CONSTRAINED) -r $(SBOM_ENV)/requirements.txt hatchling
+	@$(SBOM_INSTALL) --no-deps --no-build-isolation .
+	@$(SBOM_PIP) uninstall -y hatchling pathspec pluggy trove-classifiers
+	@rm $(SBOM_ENV)/lib/python*/site-packages/fednas-*.dist-info/direct_url.json  # names this folder
+	@$(SBOM_WRITE)
+
+sbom-mlflow: $(CYCLONEDX)/bin/cyclonedx-py
+	@$(PYTHON) -m venv --clear --without-pip $(SBOM_ENV)
+	@$(SBOM_INSTALL) $(CONSTRAINED) mlflow
+	@$(SBOM_WRITE)
 
 e2e: $(VENV)/.dev
 	$(BIN)/python -m pytest -m e2e tests/e2e $(PYTEST_ARGS)
