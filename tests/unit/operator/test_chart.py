@@ -300,8 +300,8 @@ def test_the_samples_can_be_run(sample: str) -> None:
     search = load_spec(SAMPLES / f"{sample}.yaml")
     assert search.metadata.name == sample
     assert search.spec.warnings() == []
-    limits = {entry.resources.limits.memory for entry in search.spec.device_classes}
-    assert len(limits) == 2
+    limits = [entry.resources.limits.memory for entry in search.spec.device_classes]
+    assert len(set(limits)) == len(limits) > 1
 
 
 def test_the_naive_sample_is_the_quickstart_without_what_saves_the_clients_work() -> None:
