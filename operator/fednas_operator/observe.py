@@ -266,7 +266,10 @@ def _telling(pod: Object) -> Object:
         },
         "status": {
             key: status[key]
-            for key in ("phase", "reason", "message", "conditions", "containerStatuses")
+            for key in (
+                *("phase", "reason", "message", "startTime"),
+                *("conditions", "containerStatuses"),
+            )
             if key in status
         },
     }

@@ -112,6 +112,21 @@ def test_a_pod_that_no_node_takes_costs_the_api_server_nothing() -> None:
     asyncio.run(scenario())
 
 
+def test_a_pod_that_waits_for_a_volume_is_told_without_any_further_event() -> None:
+    async def scenario() -> None:
+        world = World()
+        await world.live(2, nodes=False)
+        unmounted = {"type": "PodReadyToStartContainers", "status": "False"}
+        began = "2026-11-25T12:00:02Z"
+        pods(world, 1, None, phase="Pending", startTime=began, conditions=[unmounted])
+        await world.live(10, nodes=False)
+        assert world.condition("Degraded") == ("False", "AsExpected")
+        await world.live(80, nodes=False)
+        assert world.condition("Degraded") == ("True", "VolumeMissing")
+
+    asyncio.run(scenario())
+
+
 def test_a_thousand_pods_are_listed_in_pages_and_once() -> None:
     async def scenario() -> None:
         world = await running(World())
