@@ -7,6 +7,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+import structlog.tracebacks
 
 __all__ = ["configure_logs"]
 
@@ -18,12 +19,18 @@ def configure_logs(**fields: str) -> None:
         return {**event, **fields}
 
     person = sys.stderr.isatty()
+    # Files and lines, but not the variables of every frame: tokens and credentials are among them.
+    tracebacks = structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(() if person else (add, structlog.processors.dict_tracebacks)),
-            structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
+            *(() if person else (add, tracebacks)),
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            if person
+            else structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,

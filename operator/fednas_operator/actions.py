@@ -26,6 +26,10 @@ class Create:
 
     manifest: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        """Without what a Secret holds."""
+        return f"Create({self.manifest['kind']} {self.manifest['metadata']['name']})"
+
 
 @dataclass(frozen=True)
 class Replace:

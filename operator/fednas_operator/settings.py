@@ -16,7 +16,11 @@ __all__ = ["Defaults", "Egress", "Image", "OperatorPods", "Settings"]
 
 class _Part(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # it holds the master key
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fednas_operator import names
+from fednas_operator.plan import plan
 from tests.unit.operator.cluster import KEY, Fault, World, faults
 from tests.unit.operator.simulation import OVER, RUNNING
 
@@ -125,6 +126,42 @@ def test_a_pod_that_waits_for_a_volume_is_told_without_any_further_event() -> No
         assert world.condition("Degraded") == ("True", "VolumeMissing")
 
     asyncio.run(scenario())
+
+
+def test_no_log_no_status_and_no_action_holds_a_token_or_the_key(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown: list[str] = []
+
+    def planned(world: Any, settings: Any) -> Any:
+        actions = plan(world, settings)
+        shown.append(f"{world!r} {actions!r}")
+        return actions
+
+    async def scenario() -> None:
+        world = World(report=RUNNING)
+        world.api.fault = faults(("POST Secret", Fault(403, "Forbidden", "exceeded quota: s")))
+        await world.live(10)
+        world.api.fault = faults()
+        await world.live(30)
+        assert world.status["phase"] == "Searching"
+        world.api.delete("Secret", KEY.namespace, PHONE)
+        pods(world, 1, **waiting("CreateContainerConfigError", f'secret "{PHONE}" not found'))
+        await world.live(10)
+        world.report = DELIVERED
+        await world.live(10)
+        uid, key = world.search["metadata"]["uid"], world.settings.master_key
+        roles = ("operator", "class/phone", "class/hub")
+        kept = [key, *(names.token(key, uid, role) for role in roles)]
+        made = [f"{call.verb} {call.kind}" for call in world.api.requests]
+        assert made.count("POST Secret") >= 4
+        text = " ".join((caplog.text, *shown, repr(world.search), repr(world.api.events)))
+        assert "create Secret" in caplog.text
+        assert not [secret for secret in kept if secret in text]
+
+    monkeypatch.setattr("fednas_operator.reconcile.plan", planned)
+    with caplog.at_level("DEBUG"):
+        asyncio.run(scenario())
 
 
 def test_a_thousand_pods_are_listed_in_pages_and_once() -> None:
