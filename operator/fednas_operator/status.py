@@ -162,7 +162,7 @@ def _phase(world: World, reported: Object) -> str:
     if world.suspended and not world.num_running:
         return "Suspended"
     for phase in (reported.get("phase"), world.status.get("phase")):
-        if phase in {"Initializing", "Searching"}:
+        if phase in {"Initializing", "Searching", "FinalTraining"}:
             return str(phase)
     return "Pending"
 
@@ -195,6 +195,7 @@ _PROGRESS: Mapping[str, tuple[bool, str, str]] = {
     "Pending": (True, "Starting", "waiting for the coordinator"),
     "Initializing": (True, "Initializing", "making the starting network"),
     "Searching": (True, "Searching", "shrinking the network"),
+    "FinalTraining": (True, "FinalTraining", "training the networks that are used"),
     "Suspended": (False, "Suspended", "spec.suspend is true"),
     "Complete": (False, "Complete", "the search is over"),
     "Failed": (False, "Failed", "the search is over"),

@@ -80,6 +80,17 @@ def test_a_resource_cannot_leave_its_end(simulation: Simulation) -> None:
     assert simulation.world.condition("Complete") == ended | {"observedGeneration": 2}
 
 
+def test_the_final_training_is_told(simulation: Simulation) -> None:
+    started(simulation, RUNNING)
+    simulation.change(report=RUNNING | {"status": RUNNING["status"] | {"phase": "FinalTraining"}})
+    settle(simulation)
+    assert simulation.world.status["phase"] == "FinalTraining"
+    assert simulation.condition("Progressing") == ("True", "FinalTraining")
+    simulation.change(report=None)
+    settle(simulation)
+    assert simulation.world.status["phase"] == "FinalTraining"
+
+
 def test_figures_stand_once_the_search_is_over(simulation: Simulation) -> None:
     started(simulation, OVER)
     late = OVER["status"] | {"rounds": 99, "trackingRunID": "abc"}
