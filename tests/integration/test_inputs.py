@@ -90,6 +90,9 @@ def test_what_is_not_in_the_bucket_yet_is_named_and_ends_nothing(bucket: MinioCo
         inputs(search, bucket).shards()
     with pytest.raises(NotFound, match=r"spec\.model\.initial\.weights: s3://.*fednas push FILE"):
         inputs(search, bucket).weights()
+    table = f"s3://{bucket.bucket}/phone.csv"
+    with pytest.raises(NotFound, match=r"latencyTable: s3://.*/phone\.csv: .*fednas push FILE"):
+        inputs(search, bucket).table("spec.deviceClasses[0].latencyTable", table)
 
 
 def test_a_rung_in_a_bucket_brings_its_network_to_a_coordinator_and_to_a_laptop(

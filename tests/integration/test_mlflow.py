@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -281,6 +284,33 @@ def test_a_server_that_is_away_is_named_soon(tmp_path: Path) -> None:
         assert "127.0.0.1" in str(tracker.error)
         assert tracker.undelivered > 0
         assert not tracker.hopeless
+
+
+def test_a_login_in_the_environment_reaches_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    logins: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            logins.append(self.headers["Authorization"])
+            self.send_error(401)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    write(FolderStore(tmp_path), ORDER)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with track(tmp_path, f"http://127.0.0.1:{server.server_port}", "login"):
+            until(lambda: bool(logins))
+        server.shutdown()
+    assert logins[0] == "Basic " + base64.b64encode(b"ada:secret").decode()
 
 
 def test_a_journal_that_makes_no_sense_is_not_waited_for(tmp_path: Path) -> None:
