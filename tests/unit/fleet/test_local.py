@@ -21,7 +21,7 @@ import pytest
 
 from fednas.data import encode_rows, load_dataset
 from fednas.errors import Corrupt, DiedInTask, OtherNumerics, TaskFailed, TrainingDiverged
-from fednas.fleet import LocalFleet, StoreSource
+from fednas.fleet import LocalFleet, StoreSource, _local
 from fednas.fleet._cache import FileCache
 from fednas.models import decode, encode, start_architecture
 from fednas.store import Blobs, FolderStore, Layout, digest_of
@@ -292,6 +292,22 @@ def test_workers_with_a_cache_average_what_they_accepted_without_the_store(tmp_p
     finally:
         fleet.close()
     assert decode(Blobs(store, LAYOUT.blobs).get(mean.outputs["mean"])).tolist() == [0.5] * 5
+
+
+def test_workers_keep_no_more_in_their_cache_than_it_may_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_local, "CACHE_BYTES", 100)
+    monkeypatch.setattr(_local._worker, "begin", lambda parent: None)
+    for name in ("_source", "_numerics"):
+        monkeypatch.setattr(_local, name, getattr(_local, name))
+    _local._begin(partial(FolderStore, tmp_path / "store"), LAYOUT, os.getpid(), tmp_path / "cache")
+    source = _local._source
+    assert source is not None
+    digests = [source.put(bytes([number]) * 40, durable=True) for number in range(4)]
+    kept = [path for path in (tmp_path / "cache").iterdir() if path.is_file()]
+    assert sum(path.stat().st_size for path in kept) == 80
+    assert [source.blob(digest)[:1] for digest in digests] == [b"\0", b"\1", b"\2", b"\3"]
 
 
 def test_a_cache_that_cannot_be_written_costs_nobody_a_task(tmp_path: Path) -> None:

@@ -407,6 +407,17 @@ def test_the_operator_is_probed_where_it_listens_whatever_the_family_of_addresse
 
 
 @needs_helm
+def test_the_charts_servers_listen_on_addresses_of_either_family() -> None:
+    objects = rendered(*TRYING_OUT)
+    minio, mlflow = (
+        one(objects, "Deployment", f"fednas-{name}")["spec"]["template"]["spec"]["containers"][0]
+        for name in ("minio", "mlflow")
+    )
+    assert minio["command"][-1].endswith(" --address :9000")
+    assert "--host=" in mlflow["args"]
+
+
+@needs_helm
 def test_what_helm_test_runs_is_a_search_that_the_schema_takes_and_goes_when_it_succeeds() -> None:
     tests = [item for item in rendered("operator.namespaces={a,b}") if is_test(item)]
     assert sorted(item["kind"] for item in tests) == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 import time
 from typing import Any
 
@@ -18,7 +19,9 @@ from tests.unit.operator.simulation import RUNNING, SETTINGS, UID
 HEAD = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\n"
 
 
-async def asked(chunks: list[bytes], pause: float = 0.0, seconds: float = 0.5) -> Any:
+async def asked(
+    chunks: list[bytes], pause: float = 0.0, seconds: float = 0.5, host: str = "127.0.0.1"
+) -> Any:
     """What `Coordinators.ask` gives for an answer that comes in pieces."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,11 +36,11 @@ async def asked(chunks: list[bytes], pause: float = 0.0, seconds: float = 0.5) -
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, host, 0)
     port = server.sockets[0].getsockname()[1]
     async with server, httpx.AsyncClient(timeout=3, trust_env=False) as http:
         coordinators = Coordinators(http, SETTINGS.master_key, port, seconds)
-        return await coordinators.ask("127.0.0.1", UID)
+        return await coordinators.ask(host, UID)
 
 
 def answer(value: Any, status: int = 200) -> list[bytes]:
@@ -55,6 +58,12 @@ def test_a_sound_report_is_passed_on() -> None:
     assert found["status"] == RUNNING["status"]
     assert found["tracking"]["pending"] == 3
     assert not found["over"]
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_a_coordinator_of_an_ipv6_address_is_asked() -> None:
+    found = asyncio.run(asked(answer(RUNNING), host="::1"))
+    assert found["status"] == RUNNING["status"]
 
 
 def test_an_answer_that_drips_is_given_up_in_time() -> None:

@@ -389,6 +389,17 @@ def test_the_pods_of_the_smallest_file_are_bounded_in_workers_and_in_what_they_k
         assert container["args"][-2:] == ["--max-workers", "1"]
         scratch = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
         assert scratch == [{"sizeLimit": "2Gi"}, {"sizeLimit": "1Gi"}]
+        if "client" in container["args"]:
+            kept = container["args"][container["args"].index("--cache-mib") + 1]
+            assert int(kept) << 20 < 2 << 30, "well below the size at which the pod is evicted"
+
+
+def test_the_coordinator_listens_on_addresses_of_either_family(
+    resource: dict[str, Any], settings: Settings
+) -> None:
+    (container,) = pods_of(resource, settings)["coordinator"]["spec"]["containers"]
+    listens = container["args"][container["args"].index("--listen") + 1]
+    assert listens == f"*:{names.PORT}"
 
 
 def test_names_differ_for_a_search_made_anew_under_the_same_name() -> None:

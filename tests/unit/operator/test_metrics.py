@@ -3,12 +3,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
+import socket
 
 import httpx
 import pytest
 
 from fednas_operator import names
 from fednas_operator.metrics import Metrics, serve
+from tests.servers import free_port
 from tests.unit.operator.cluster import KEY, Fault, World, faults
 from tests.unit.operator.simulation import RUNNING
 
@@ -129,6 +131,19 @@ def test_they_are_served_as_prometheus_reads_them() -> None:
     )
     names_ = {line.split()[2] for line in answer.text.splitlines() if line.startswith("# HELP")}
     assert {"fednas_operator_reconcile_seconds", "process_resident_memory_bytes"} <= names_
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_they_are_served_over_both_families_of_addresses() -> None:
+    async def scenario() -> list[int]:
+        async with (
+            serve(Metrics(), free_port(), lambda: None) as port,
+            httpx.AsyncClient(trust_env=False) as http,
+        ):
+            urls = [f"http://{host}:{port}/metrics" for host in ("127.0.0.1", "[::1]")]
+            return [(await http.get(url)).status_code for url in urls]
+
+    assert asyncio.run(scenario()) == [200, 200]
 
 
 def test_no_series_names_a_search() -> None:
