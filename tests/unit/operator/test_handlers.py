@@ -4,6 +4,7 @@ import asyncio
 from itertools import islice
 from typing import Any
 
+import httpx
 import kopf
 import pytest
 
@@ -11,6 +12,7 @@ from fednas_operator.cluster import ApiError
 from fednas_operator.handlers import Operator, _configure, register
 from fednas_operator.queue import Key, WorkQueue
 from fednas_operator.settings import Settings
+from tests.servers import free_port
 
 
 def test_a_queue_that_is_stuck_fails_the_probe(settings: Settings) -> None:
@@ -59,25 +61,66 @@ def test_a_watch_is_tried_again_without_end() -> None:
         assert max(pauses) <= 30
 
 
-def test_searches_of_which_no_event_told_are_found(settings: Settings) -> None:
-    """In one namespace the server refuses, as where a namespace of the list was deleted."""
+class Cluster:
+    """Where there is one search, of which no event tells, and a namespace that was deleted."""
 
-    class Cluster:
-        async def find(self, kind: str, namespace: str | None) -> list[dict[str, Any]]:
-            if namespace == "gone":
-                raise ApiError(403, "Forbidden", "no such rights")
-            return [{"metadata": {"namespace": str(namespace), "name": "a"}}]
+    def __init__(self) -> None:
+        self.looked_at: asyncio.Queue[Key] = asyncio.Queue()
 
-    async def scenario() -> Key | None:
+    async def find(self, kind: str, namespace: str | None) -> list[dict[str, Any]]:
+        if namespace == "gone":
+            raise ApiError(403, "Forbidden", "no such rights")
+        return [{"metadata": {"namespace": str(namespace), "name": "a"}}]
+
+    async def get(self, kind: str, namespace: str, name: str) -> None:
+        self.looked_at.put_nowait(Key(namespace, name))
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """What the operator connects to."""
+    made = Cluster()
+
+    async def connect(answered: Any) -> Cluster:
+        return made
+
+    monkeypatch.setattr("fednas_operator.handlers.connect", connect)
+    return made
+
+
+def test_searches_of_which_no_event_told_are_found(settings: Settings, cluster: Cluster) -> None:
+    async def scenario() -> Key:
         quick = settings.model_copy(update={"resync_seconds": 0.01})
         operator = Operator(quick, ["gone", "team"])
-        cluster: Any = Cluster()
-        task = asyncio.create_task(operator._resync(cluster))
-        key = await asyncio.wait_for(operator.queue.get(), 1)
-        task.cancel()
-        return key
+        await operator.start()
+        try:
+            return await asyncio.wait_for(cluster.looked_at.get(), 5)
+        finally:
+            await operator.stop()
 
     assert asyncio.run(scenario()) == Key("team", "a")
+
+
+def test_the_operator_serves_its_metrics_while_it_runs(
+    settings: Settings, cluster: Cluster
+) -> None:
+    port = free_port()
+
+    async def scenario() -> str:
+        operator = Operator(settings, metrics_port=port)
+        await operator.start()
+        operator.queue.add(Key("team", "a"))
+        await asyncio.wait_for(cluster.looked_at.get(), 5)
+        try:
+            async with httpx.AsyncClient(trust_env=False) as http:
+                return (await http.get(f"http://127.0.0.1:{port}/metrics")).text
+        finally:
+            await operator.stop()
+
+    assert 'fednas_operator_reconciles_total{result="done"} 1.0' in asyncio.run(scenario())
 
 
 def test_kopf_only_informs(settings: Settings) -> None:

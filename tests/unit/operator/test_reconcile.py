@@ -8,12 +8,16 @@ import pytest
 
 from fednas_operator import names
 from fednas_operator.plan import plan
+from fednas_operator.settings import Defaults
 from tests.unit.operator.cluster import KEY, Fault, World, faults
 from tests.unit.operator.simulation import OVER, RUNNING
 
 COORDINATOR = "two-classes-coordinator-0b1f2a"
 PHONE = "two-classes-phone-0b1f2a"
 DELIVERED = OVER | {"tracking": {"pending": 0}}
+OTHER = Defaults(
+    storage={"endpoint": "http://other:9000", "bucket": "other", "secretName": "other"}
+)
 
 
 async def running(world: World) -> World:
@@ -352,8 +356,7 @@ def test_a_config_map_deleted_by_hand_is_restored_as_it_was() -> None:
         world = await running(World())
         before = world.children("ConfigMap")[COORDINATOR]["data"]
         world.api.delete("ConfigMap", KEY.namespace, COORDINATOR)
-        bare = type(world.settings.defaults)()
-        world.kill(world.settings.model_copy(update={"defaults": bare}))
+        world.kill(world.settings.model_copy(update={"defaults": OTHER}))
         await world.live(5)
         assert world.children("ConfigMap")[COORDINATOR]["data"] == before
 
@@ -494,8 +497,7 @@ def test_a_spec_whose_both_copies_are_deleted_is_not_frozen_anew(suspend: bool) 
         before = world.children("ConfigMap")[COORDINATOR]
         world.api.delete("ConfigMap", KEY.namespace, COORDINATOR)
         world.api.delete("Deployment", KEY.namespace, COORDINATOR)
-        bare = type(world.settings.defaults)()
-        world.kill(world.settings.model_copy(update={"defaults": bare}))
+        world.kill(world.settings.model_copy(update={"defaults": OTHER}))
         await world.live(310, step=0.5)
         assert world.children("ConfigMap") == {}
         assert COORDINATOR not in world.children("Deployment")
@@ -549,6 +551,8 @@ def test_a_search_that_has_lost_its_spec_can_be_ended_by_its_deadline() -> None:
         await world.live(10)
         assert world.condition("Failed") == ("True", "DeadlineExceeded")
         assert {key[0] for key in world.api.objects} <= {names.KIND, "Secret"}
+
+    asyncio.run(scenario())
 
 
 def test_a_coordinator_lost_after_the_end_keeps_no_child_for_ever() -> None:

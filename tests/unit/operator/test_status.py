@@ -80,6 +80,27 @@ def test_a_resource_cannot_leave_its_end(simulation: Simulation) -> None:
     assert simulation.world.condition("Complete") == ended | {"observedGeneration": 2}
 
 
+def test_the_phase_follows_the_conditions_and_whoever_edits_it_ends_nothing(
+    simulation: Simulation,
+) -> None:
+    def edited(phase: str) -> None:
+        status = {**simulation.world.status, "phase": phase}
+        simulation.change(search={**simulation.world.search, "status": status})
+
+    started(simulation, RUNNING)
+    edited("Complete")
+    assert not simulation.world.terminal
+    settle(simulation)
+    assert simulation.world.status["phase"] == "Searching"
+    assert len(simulation.world.deployments) == 3
+    started(simulation, OVER)
+    edited("Searching")
+    assert simulation.world.terminal
+    settle(simulation)
+    assert simulation.world.status["phase"] == "Complete"
+    assert len(simulation.world.deployments) == 1
+
+
 def test_the_final_training_is_told(simulation: Simulation) -> None:
     started(simulation, RUNNING)
     simulation.change(report=RUNNING | {"status": RUNNING["status"] | {"phase": "FinalTraining"}})

@@ -102,6 +102,11 @@ def test_device_classes_and_conditions_are_maps_by_name() -> None:
     assert conditions["x-kubernetes-list-map-keys"] == ["type"]
 
 
+def test_the_list_shows_the_reason_beside_the_phase() -> None:
+    columns = crd()["spec"]["versions"][0]["additionalPrinterColumns"]
+    assert [column["name"] for column in columns][:2] == ["Phase", "Reason"]
+
+
 def test_columns_read_fields_of_the_status() -> None:
     version = crd()["spec"]["versions"][0]
     assert version["subresources"] == {"status": {}}

@@ -18,6 +18,10 @@ from fednas.store import MinioConfig, MinioStore
 SECRET = "s3cr3t-of-somebody-else"
 JSON = f'{{"token": "{SECRET}"}}'
 PAGE = f"<html><body>{SECRET}</body></html>"
+TIMES = f"<LastModified>{SECRET}</LastModified><Size>{SECRET}</Size>"
+LISTING = (
+    f"<ListBucketResult><Name>b</Name><Contents><Key>k</Key>{TIMES}</Contents></ListBucketResult>"
+)
 CODE = f"<Error><Code>{SECRET}</Code><Message>{SECRET}</Message></Error>"
 
 
@@ -64,6 +68,7 @@ REQUESTS: list[Callable[[MinioStore], object]] = [
     [
         answer("200 OK", "application/json", JSON),
         answer("200 OK", "application/xml", f"<{SECRET}"),
+        answer("200 OK", "application/xml", LISTING),
         answer("403 Forbidden", "application/json", JSON),
         answer("404 Not Found", "text/html", PAGE),
         answer("404 Not Found", "application/xml", CODE),
@@ -71,7 +76,10 @@ REQUESTS: list[Callable[[MinioStore], object]] = [
         f"{SECRET} SMTP ready\r\n".encode(),
         f"HTTP/1.1 {SECRET}\r\n\r\n".encode(),
     ],
-    ids=["json", "broken-xml", "refusal", "page", "code", "failure", "no-http", "bad-status"],
+    ids=[
+        *("json", "broken-xml", "listing", "refusal", "page", "code", "failure"),
+        *("no-http", "bad-status"),
+    ],
 )
 def test_what_answers_at_the_endpoint_is_not_told(said: bytes) -> None:
     with server(said) as endpoint:
