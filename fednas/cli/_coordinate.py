@@ -47,6 +47,13 @@ def coordinate(
             "Secret: ends, to be started anew, once they differ from the variables."
         ),
     ] = None,
+    login: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with MLflow's variables as files, as a mounted Secret: looked at beside "
+            "--credentials."
+        ),
+    ] = None,
     max_workers: Annotated[
         int | None, typer.Option(min=1, help="No more than so many, whatever the machine holds.")
     ] = None,
@@ -85,7 +92,7 @@ def coordinate(
     closed = threading.Event()
 
     def watch(folder: Path) -> None:
-        if await_change(folder, os.environ, closed):
+        if await_change(folder, os.environ, closed, login=login):
             structlog.get_logger("fednas.coordinator").info("new credentials: starting anew")
             os.kill(os.getpid(), signal.SIGTERM)
 

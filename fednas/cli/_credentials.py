@@ -1,9 +1,9 @@
-"""Whether the store's credentials have changed since the program was started.
+"""Whether credentials of the store or of MLflow have changed since the program was started.
 
 A cluster gives them to a pod twice: as environment variables, which stay as they were, and as
 files, which follow the Secret within a minute or two. Once both differ, somebody has mended or
-rotated the Secret. Every worker and every signed URL comes from the old ones, so the program starts
-anew; it goes on from its journal.
+rotated the Secret. Every worker, every signed URL and the exporter come from the old ones, so the
+program starts anew; it goes on from its journal.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ __all__ = ["CREDENTIALS", "await_change"]
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _SESSION = "AWS_SESSION_TOKEN"
 """Of credentials for a while; others have none."""
+_MLFLOW = "MLFLOW_"
 
 LOOK_SECONDS = 10.0
 
 
 def await_change(
-    folder: Path, environment: Mapping[str, str], closed: Event, seconds: float = LOOK_SECONDS
+    folder: Path,
+    environment: Mapping[str, str],
+    closed: Event,
+    seconds: float = LOOK_SECONDS,
+    login: Path | None = None,
 ) -> bool:
     """Wait until the files differ from the variables; False if ``closed`` is set before.
 
@@ -37,8 +42,10 @@ def await_change(
     closed : Event
     seconds : float
         Between two looks.
+    login : Path, optional
+        With a file for each variable of MLflow, likewise; other files are none of the program's.
     """
-    while not _differ(folder, environment):
+    while not (_differ(folder, environment) or _login_differs(login, environment)):
         if closed.wait(seconds):
             return False
     return True
@@ -51,4 +58,13 @@ def _differ(folder: Path, environment: Mapping[str, str]) -> bool:
         return False
     token = folder / _SESSION
     found[_SESSION] = token.read_bytes() if token.exists() else b""
+    return any(value != environment.get(name, "").encode() for name, value in found.items())
+
+
+def _login_differs(folder: Path | None, environment: Mapping[str, str]) -> bool:
+    try:
+        files = () if folder is None else folder.glob(f"{_MLFLOW}*")
+        found = {path.name: path.read_bytes() for path in files}
+    except OSError:
+        return False
     return any(value != environment.get(name, "").encode() for name, value in found.items())

@@ -200,6 +200,7 @@ def _coordinator(search: FederatedSearch, uid: str, settings: Settings, given: s
     resources = coordinator_resources(_dump(spec.coordinator.resources))
     store_ca, store_trust = trusting(spec.storage.ca, "store-ca", "SSL_CERT_FILE")
     tracking = spec.tracking
+    login = None if tracking is None else tracking.secret_name
     tracking_ca, tracking_trust = trusting(
         tracking.ca if tracking else None, "tracking-ca", "REQUESTS_CA_BUNDLE"
     )
@@ -209,6 +210,7 @@ def _coordinator(search: FederatedSearch, uid: str, settings: Settings, given: s
             *("coordinate", f"/etc/fednas/{names.SPEC_FILE}", "--search-id", uid),
             *("--listen", f"*:{names.PORT}", "--tokens", f"/etc/fednas/{_TOKENS_FILE}"),
             *("--credentials", "/etc/fednas-store", "--max-workers", str(max_workers(resources))),
+            *(("--login", "/etc/fednas-login") if login is not None else ()),
         ],
         "env": [
             *environment(),
@@ -223,8 +225,6 @@ def _coordinator(search: FederatedSearch, uid: str, settings: Settings, given: s
         "livenessProbe": probe("/healthz", period=20, failures=6),
         "resources": resources,
     }
-    if tracking is not None and tracking.secret_name is not None:
-        container["envFrom"] = [{"secretRef": {"name": tracking.secret_name}}]
     # Files follow the Secret, variables do not; but only a variable's absence is told as a reason.
     store = {"secretName": spec.storage.secret_name, "optional": True}
     volumes: list[tuple[dict[str, Any], str]] = [
@@ -233,6 +233,10 @@ def _coordinator(search: FederatedSearch, uid: str, settings: Settings, given: s
         *store_ca,
         *tracking_ca,
     ]
+    if login is not None:
+        container["envFrom"] = [{"secretRef": {"name": login}}]
+        mounted = {"secretName": login, "optional": True}
+        volumes.append(({"name": "login", "secret": mounted}, "/etc/fednas-login"))
     head = _head("apps/v1", "Deployment", search, uid, names.COORDINATOR)
     head["metadata"]["annotations"] = {names.SPEC: _text(search), names.GIVEN: given}
     account = names.child_name(search.metadata.name, "pods", uid)

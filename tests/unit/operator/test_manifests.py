@@ -285,6 +285,10 @@ def test_a_store_and_a_tracking_server_of_ones_own_are_known_to_those_who_ask_th
     values = {entry["name"]: entry for entry in coordinator["env"]}
     assert values["REQUESTS_CA_BUNDLE"]["value"] == "/etc/fednas-tracking-ca/ca.crt"
     assert coordinator["envFrom"] == [{"secretRef": {"name": "login"}}]
+    folder = coordinator["args"][coordinator["args"].index("--login") + 1]
+    (mount,) = (one for one in coordinator["volumeMounts"] if one["mountPath"] == folder)
+    (volume,) = (v for v in pods["coordinator"]["volumes"] if v["name"] == mount["name"])
+    assert volume["secret"] == {"secretName": "login", "optional": True}
     token = values["AWS_SESSION_TOKEN"]["valueFrom"]["secretKeyRef"]
     assert token == {"name": "keys", "key": "AWS_SESSION_TOKEN", "optional": True}
     for client in containers.values():
