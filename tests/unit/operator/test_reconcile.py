@@ -160,8 +160,8 @@ def test_no_log_no_status_and_no_action_holds_a_token_or_the_key(
         made = [f"{call.verb} {call.kind}" for call in world.api.requests]
         assert made.count("POST Secret") >= 4
         text = " ".join((caplog.text, *shown, repr(world.search), repr(world.api.events)))
-        assert "create Secret" in caplog.text
         assert not [secret for secret in kept if secret in text]
+        assert "create Secret" in caplog.text
 
     monkeypatch.setattr("fednas_operator.reconcile.plan", planned)
     with caplog.at_level("DEBUG"):

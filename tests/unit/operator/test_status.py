@@ -8,7 +8,7 @@ from datetime import timedelta
 from fednas.spec import SearchStatus
 from fednas_operator.accept import Refused
 from fednas_operator.plan import plan
-from fednas_operator.status import next_status
+from fednas_operator.status import next_status, with_problem
 from fednas_operator.world import Problem
 from tests.unit.operator.simulation import (
     NOW,
@@ -90,6 +90,9 @@ def test_the_phase_follows_the_conditions_and_whoever_edits_it_ends_nothing(
     started(simulation, RUNNING)
     edited("Complete")
     assert not simulation.world.terminal
+    broken = with_problem(simulation.world.status, Problem("InternalError", "a defect"), NOW)
+    ready = {item["type"]: item["status"] for item in broken["conditions"]}["Ready"]
+    assert ready == "False", "as of a search that goes on"
     settle(simulation)
     assert simulation.world.status["phase"] == "Searching"
     assert len(simulation.world.deployments) == 3
