@@ -104,6 +104,9 @@ def test_a_compressed_answer_is_not_inflated() -> None:
     began = time.monotonic()
     assert reason(asyncio.run(asked([head + body]))) == "ReportUnreadable"
     assert time.monotonic() - began < 1.0
+    body = gzip.compress(json.dumps(RUNNING).encode())
+    head = HEAD % 200 + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    assert reason(asyncio.run(asked([head + body]))) == "ReportUnreadable"
 
 
 @pytest.mark.parametrize(
