@@ -8,7 +8,8 @@ The order of a search's life::
                 consent to other numerics from spec.acceptNewNumerics; policies and Service kept
                 as they should be
     end         Complete or Failed is written; then the clients go, and once the tracking server has
-                every record (condition Tracked) all the rest; nothing is made again
+                every record (condition Tracked), or a day has passed, all the rest; nothing is made
+                again
     adopt       what was changed while nothing ran is frozen in place of what was, and the children
                 made after it are replaced; only then does the search go on
     expire      the resource goes, spec.ttlSecondsAfterFinished after its end
@@ -30,7 +31,7 @@ from . import manifests, names
 from .accept import Refused, accept
 from .actions import Action, Consent, Create, Delete, Expire, Replace, Scale, WriteStatus
 from .adopt import follow, given, thaw, with_changes
-from .limits import expiry
+from .limits import dismissed, expiry
 from .settings import Settings
 from .status import next_status, terminal, urgent
 from .world import World
@@ -65,7 +66,7 @@ def plan(world: World, settings: Settings) -> list[Action]:
 def _verdict(world: World, settings: Settings) -> FederatedSearch | Refused:
     """The frozen spec if there is one, else the resource's with the defaults of today."""
     frozen = world.frozen
-    if world.lost and not (world.holds("Tracked") or world.cut_short):
+    if world.lost and not dismissed(world):
         name = names.child_name(world.name, names.COORDINATOR, world.uid)
         return Refused(
             "SpecLost",
@@ -161,7 +162,7 @@ def _end(world: World, search: FederatedSearch | Refused, settings: Settings) ->
     for name in sorted(world.deployments):
         if name != coordinator:
             yield Delete("Deployment", name)
-    if not (world.holds("Tracked") or world.cut_short or world.lost):
+    if not (dismissed(world) or world.lost):
         yield from _create(world, search, settings, clients=False)
         deployment = world.deployments.get(coordinator)
         if deployment is not None and deployment["spec"].get("replicas") != 1:

@@ -15,7 +15,7 @@ from fednas.spec import FederatedSearch, SearchStatus
 from . import names
 from .accept import Refused
 from .conditions import Condition, dated, stamp, summary
-from .limits import overrun
+from .limits import given_up, overrun
 from .reasons import degraded
 from .world import Object, Problem, World
 
@@ -228,8 +228,8 @@ def _tracked(world: World) -> Condition:
     """Durable: once True, the children go and are never made again."""
     if world.holds("Tracked"):
         return Condition("Tracked", True, "Delivered", "every record reached the tracking server")
-    report = world.report
-    if world.cut_short or world.lost or overrun(world):
+    report, late = world.report, given_up(world)
+    if world.cut_short or overrun(world) or (world.lost and not late):
         return Condition(
             "Tracked",
             False,
@@ -238,11 +238,18 @@ def _tracked(world: World) -> Condition:
         )
     if report is not None and report.get("over") and _pending(report) == 0:
         return Condition("Tracked", True, "Delivered", "every record reached the tracking server")
+    if late:
+        return Condition(
+            "Tracked",
+            False,
+            "GivenUp",
+            "MLflow did not take every record within a day after the end; the journal has all",
+        )
     return Condition(
         "Tracked",
         False,
         "Pending",
-        "the coordinator stays until the tracking server has taken every record; "
+        "the coordinator stays for a day until the tracking server has taken every record; "
         "check that spec.tracking.uri answers",
     )
 

@@ -128,6 +128,20 @@ def test_a_dead_mlflow_keeps_a_search_for_ten_minutes_only() -> None:
     asyncio.run(scenario())
 
 
+def test_a_coordinator_waits_a_day_for_a_dead_mlflow() -> None:
+    async def scenario() -> None:
+        world = await running()
+        world.report = OVER
+        await world.live(86_000, step=100)
+        assert "Deployment" in {key[0] for key in world.api.objects}
+        assert world.condition("Tracked") == ("False", "Pending")
+        await world.live(1000, step=100)
+        assert {key[0] for key in world.api.objects} == {names.KIND}
+        assert world.condition("Tracked") == ("False", "GivenUp")
+
+    asyncio.run(scenario())
+
+
 def test_how_long_a_search_stays_can_change_after_its_end() -> None:
     async def scenario() -> None:
         world = await running()
