@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fednas import plan
 from fednas.errors import BadInput
-from fednas.planning import Plan
+from fednas.planning import Plan, _middle_cut
 from fednas.search import View
 from fednas.spec import load_spec
 from tests.unit.tracking.conftest import recorded, recorded_search
@@ -48,6 +50,18 @@ def test_a_network_is_taught_by_one_worker_and_the_next_stage_waits() -> None:
     first, second = twice.forecast.lessons
     assert (len(first), len(second)) == (1, 1), "nothing that two could share"
     assert twice.seconds[0] > 1.01 * once.seconds[0] / 2
+
+
+def test_what_is_timed_is_cut_as_the_search_would(planned: Plan) -> None:
+    """Clients train candidates of the small search, so each is cut from the rung before it."""
+    found = planned.forecast
+    start, half = found.iterations[0].candidates[0].architecture, len(found.iterations) // 2
+    parent, child = _middle_cut(start, found)
+    assert parent == found.iterations[half - 1].network
+    assert child in [one.architecture for one in found.iterations[half].candidates]
+    untrained = [replace(one, planned={"pre": 0, "post": 0}) for one in found.iterations]
+    assert _middle_cut(start, replace(found, iterations=tuple(untrained))) == (start, child)
+    assert _middle_cut(start, replace(found, iterations=())) == (start, start)
 
 
 def test_data_in_a_cluster_cannot_be_planned_from_here() -> None:
