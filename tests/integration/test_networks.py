@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import fednas
 from fednas.models import FAMILIES
 from fednas.search import STRATEGIES as LIBRARY
+from fednas.spec import load_spec
 from tests.combinations import NETWORKS, OWN, STEP, STRATEGIES, combination
 
 ROOT = Path(__file__).parents[2]
@@ -135,6 +138,26 @@ def test_a_strategy_of_ones_own_is_searched_from_its_folder(tmp_path: Path) -> N
         widths = (before.architecture.widths, after.architecture.widths)
         pair = [b != a for b, a in zip(*widths, strict=True)]
         assert sum(pair) == 2
+
+
+def test_the_strategy_that_the_page_builds_costs_what_its_schedule_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs" / "own-strategy.md").read_text()
+    (tmp_path / "lab.py").write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    document = yaml.safe_load((OWN / "strategy.yaml").read_text())
+    document["spec"] |= yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    spec = load_spec(document)
+    foreseen = fednas.plan(spec, workers=1).forecast
+    result = fednas.run(spec, dir=tmp_path / "run", workers=2, tracking=None)
+    sys.modules.pop("lab")
+    search = result.view.ledger.search
+    assert search.client_rounds == foreseen.most.search.client_rounds == 5 * 9
+    assert search.macs == pytest.approx(foreseen.most.search.macs, rel=0.01)
+    assert [round(rung.share, 1) for rung in result.ladder] == [1.0, 0.9, 0.8, 0.7, 0.6]
 
 
 def test_a_strategy_that_cannot_be_imported_is_one_line_and_leaves_no_journal(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,11 @@ from fednas.search import Cut, ShrinkingSearch, status_of, strategy_of
 from fednas.spec import FederatedSearch, load_spec
 from tests.memory_store import MemoryStore
 from tests.unit.search.table import of, play, told
-from tests.unit.search.toy import run, search
+from tests.unit.search.toy import KillAt, Killed, run, search
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "own" / "strategies.py"
+ROOT = Path(__file__).parents[3]
+EXAMPLE = ROOT / "examples" / "own" / "strategies.py"
+PAGE = ROOT / "docs" / "own-strategy.md"
 
 STRATEGIES = """
 class Right:
@@ -57,8 +60,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ownsearch.py").write_text(STRATEGIES)
     (tmp_path / "ownpairs.py").write_text(EXAMPLE.read_text())
+    (tmp_path / "ownpage.py").write_text(
+        "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
+    )
     yield tmp_path
-    for name in ("ownsearch", "ownpairs"):
+    for name in ("ownsearch", "ownpairs", "ownpage"):
         sys.modules.pop(name, None)
 
 
@@ -172,3 +178,39 @@ def test_the_example_cuts_two_neighbours_by_the_same_share() -> None:
         assert one.costs["macs"] <= first.target
     assert second.iteration == 2
     assert ending.reason == "Completed"
+
+
+ON_THE_PAGE: dict[str, dict[str, Any]] = {
+    "Once": {"rounds": 2, "steps": 3},
+    "Halves": {"tries": 3, "maxIterations": 2, "firstStep": 0.2, "order": "loss"},
+}
+
+
+@pytest.mark.parametrize("name", ON_THE_PAGE)
+def test_those_of_the_page_killed_at_each_entry_go_on_to_the_same_bytes(name: str) -> None:
+    spec = named(f"ownpage:{name}", **ON_THE_PAGE[name])
+    undisturbed, store, lives = MemoryStore(), MemoryStore(), 0
+    view = run(spec, undisturbed)
+    assert len(view.ladder) == 1 + ON_THE_PAGE[name].get("steps", 2)
+    while True:
+        lives += 1
+        try:
+            run(spec, store, on_event=KillAt(lives))
+        except Killed:
+            continue
+        break
+    assert lives == len(view.entries)
+    for prefix in ("journal/", "ladder/"):
+        assert {key: data for key, data in store.objects.items() if key.startswith(prefix)} == {
+            key: data for key, data in undisturbed.objects.items() if key.startswith(prefix)
+        }
+
+
+def test_once_trains_the_first_network_alone_by_all_clients() -> None:
+    view = run(named("ownpage:Once", rounds=2, steps=3), MemoryStore())
+    trained = [(row["iteration"], row["round"]) for row in view.rounds if row["phase"] == "train"]
+    assert trained == [(1, 1), (1, 2)]
+    assert view.ledger.search.client_rounds == 2 * 12
+    shares = [rung.share for rung in view.ladder]
+    for share, target in zip(shares, (1, 5 / 6, 4 / 6, 3 / 6), strict=True):
+        assert target - 0.1 < share <= target
