@@ -51,6 +51,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "thinned alike, not refitted": {"strategy": {"uniform": {}}, "refit": False},
     "thinned alike": {"strategy": {"uniform": {}}},
     "random, 8 candidates": {"strategy": {"random": {}}},
+    "evolution": {"strategy": {"module": {"path": "evolution:Evolution"}}},
     "netAdapt, not refitted": {"strategy": {"netAdapt": {}}, "refit": False},
     "netAdapt": {"strategy": {"netAdapt": {}}},
     "thinned alike, taught": {"strategy": {"uniform": {}}, **TAUGHT},
