@@ -1,4 +1,4 @@
-"""Evolution over sub-networks (regularised search of Once-for-all, arXiv 1908.09791), as a strategy.
+"""Evolution over sub-networks, the search of Once-for-all (arXiv 1908.09791), as a strategy.
 
 A row of `quality.py`: what netAdapt's candidates, which lose filters of one layer each, have to
 beat with as many evaluations. The best of a generation are the parents of the next, whose children
@@ -12,7 +12,6 @@ import random
 from functools import partial
 from typing import Any
 
-from fednas.models import Architecture
 from fednas.search import (
     AddRung,
     Candidate,
@@ -49,9 +48,7 @@ class Evolution(ShrinkingSearch):
             if cost <= problem.budget * problem.full:
                 break
             target = self._target(problem, iteration, cost)
-            born = self._born(
-                problem, iteration, [one.model.architecture for one in parents], target
-            )
+            born = self._born(problem, iteration, parents, target)
             cut = yield from ask(
                 Cut(
                     iteration,
@@ -75,14 +72,14 @@ class Evolution(ShrinkingSearch):
         return Ending("Completed", "within the target")
 
     def _born(
-        self, problem: Problem, iteration: int, parents: list[Architecture], target: float
+        self, problem: Problem, iteration: int, parents: list[Outcome], target: float
     ) -> tuple[Candidate, ...]:
         """Children of these parents, each within the target."""
         space, start = problem.space, problem.space.start
-        draw = random.Random(derive_seed(problem.seed, "evolution", iteration))  # noqa: S311
+        draw = random.Random(derive_seed(problem.seed, "evolution", iteration))
         found: dict[tuple[int, ...], Candidate] = {}
         for _ in range(TRIES * self.children):
-            one, other = draw.choice(parents).widths, draw.choice(parents).widths
+            one, other = (draw.choice(parents).model.architecture.widths for _ in range(2))
             widths = list(one)
             for group in space.groups:
                 at = group.choice
