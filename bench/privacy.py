@@ -1,7 +1,7 @@
 """What privacy costs, and what it hides: accuracy against epsilon, and a membership test.
 
-    python bench/privacy.py --seeds 5 --out bench/results/privacy.json
-    python bench/privacy.py --sample --seeds 3 --out bench/results/privacy-sample.json
+    python bench/privacy.py --seeds 3 --out bench/results/privacy.json
+    python bench/privacy.py --sample --seeds 3 --rounds 8 --out bench/results/privacy-sample.json
 
 Every row is a whole search on the digits: the start is trained from random weights by all clients
 in every round, candidates are ranked in the cloud, and all clients train the rung in use on.
