@@ -10,7 +10,7 @@ The delta is a fifth of one over the number of clients. All tasks run in this pr
 other: of a few rows each they are shorter than their way to another.
 
 With ``--sample`` it is the demo's start and its 16 clients' images, thinned alike to half the MACs
-and trained on by all of them for so long that they learn their own images by heart.
+and trained on by all of them.
 
 The membership test is a threshold on the loss (Yeom et al., arXiv 1709.01604): of the network in
 use, on the clients' rows and on others that nobody trained on. For the digits these are validation
