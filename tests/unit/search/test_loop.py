@@ -31,7 +31,7 @@ from fednas.search._recorder import Recorder
 from fednas.store import StoredObject
 from fednas.work import Task, TaskDone
 from tests.memory_store import MemoryStore
-from tests.unit.search.toy import KillAt, Killed, journal, run, search
+from tests.unit.search.toy import KillAt, Killed, journal, killed_at_each_entry, run, search
 
 
 def entries(store: MemoryStore) -> int:
@@ -122,19 +122,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(
 
 @pytest.mark.parametrize("name", ["toy", *EVERY_PART])
 def test_killed_at_each_record_it_goes_on_to_the_same_bytes(name: str) -> None:
-    spec = EVERY_PART.get(name, search())
-    undisturbed, store, lives = MemoryStore(), MemoryStore(), 0
-    run(spec, undisturbed)
-    while True:
-        lives += 1
-        try:
-            run(spec, store, on_event=KillAt(lives))
-        except Killed:
-            continue
-        break
-    assert lives == entries(undisturbed)
-    assert journal(store) == journal(undisturbed)
-    assert ladder(store) == ladder(undisturbed)
+    killed_at_each_entry(EVERY_PART.get(name, search()))
 
 
 @pytest.mark.parametrize("name", EVERY_PART)

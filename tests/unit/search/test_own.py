@@ -15,7 +15,7 @@ from fednas.search import Cut, ShrinkingSearch, status_of, strategy_of
 from fednas.spec import FederatedSearch, load_spec
 from tests.memory_store import MemoryStore
 from tests.unit.search.table import of, play, told
-from tests.unit.search.toy import KillAt, Killed, run, search
+from tests.unit.search.toy import killed_at_each_entry, run, search
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "own" / "strategies.py"
@@ -188,22 +188,8 @@ ON_THE_PAGE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", ON_THE_PAGE)
 def test_those_of_the_page_killed_at_each_entry_go_on_to_the_same_bytes(name: str) -> None:
-    spec = named(f"ownpage:{name}", **ON_THE_PAGE[name])
-    undisturbed, store, lives = MemoryStore(), MemoryStore(), 0
-    view = run(spec, undisturbed)
+    view = killed_at_each_entry(named(f"ownpage:{name}", **ON_THE_PAGE[name]))
     assert len(view.ladder) == 1 + ON_THE_PAGE[name].get("steps", 2)
-    while True:
-        lives += 1
-        try:
-            run(spec, store, on_event=KillAt(lives))
-        except Killed:
-            continue
-        break
-    assert lives == len(view.entries)
-    for prefix in ("journal/", "ladder/"):
-        assert {key: data for key, data in store.objects.items() if key.startswith(prefix)} == {
-            key: data for key, data in undisturbed.objects.items() if key.startswith(prefix)
-        }
 
 
 def test_once_trains_the_first_network_alone_by_all_clients() -> None:

@@ -30,7 +30,6 @@ from fednas.search import (
     Recorded,
     Steps,
     Train,
-    View,
     ask,
     status_of,
 )
@@ -38,7 +37,7 @@ from fednas.space import Space, costs
 from fednas.store import digest_of
 from fednas.work import KINDS, Kind, Output, Params, Source, Task, TaskDone, Work
 from tests.memory_store import MemoryStore
-from tests.unit.search.toy import DIGITS, run, search
+from tests.unit.search.toy import DIGITS, killed_at_each_entry, run, search
 
 # --- a strategy that widens nothing but counts: no client works for it ---------------------------
 
@@ -258,36 +257,6 @@ def test_killed_at_each_entry_they_go_on_to_the_same_bytes(
     fixture: str, request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue(fixture)
-
-    class Killed(BaseException):
-        pass
-
-    def killing(at: int) -> Any:
-        left = at
-
-        def told(event: Event) -> None:
-            nonlocal left
-            if isinstance(event, Recorded):
-                left -= 1
-                if left < 0:
-                    raise Killed
-
-        return told
-
-    undisturbed, store, lives = MemoryStore(), MemoryStore(), 0
-    run(search(), undisturbed)
-    while True:
-        lives += 1
-        try:
-            view = run(search(), store, on_event=killing(lives))
-        except Killed:
-            continue
-        break
-    assert lives == len(view.entries)
-    for prefix in ("journal/", "ladder/"):
-        assert {k: v for k, v in store.objects.items() if k.startswith(prefix)} == {
-            k: v for k, v in undisturbed.objects.items() if k.startswith(prefix)
-        }
-    assert isinstance(view, View)
+    view = killed_at_each_entry(search())
     with pytest.raises(Corrupt, match="a rung is missing"):
         view.apply(Recorded(next(e for e in view.entries.values() if e.word == "rung"), 0.0))

@@ -309,3 +309,25 @@ class KillAt:
 
 def journal(store: MemoryStore) -> dict[str, bytes]:
     return {key: data for key, data in store.objects.items() if key.startswith("journal/")}
+
+
+def killed_at_each_entry(spec: FederatedSearch) -> View:
+    """A search that is killed at its first entry, then at its second, and so on, to the end.
+
+    Its journal and ladder are, byte for byte, those of one that nobody disturbed.
+    """
+    undisturbed, store, lives = MemoryStore(), MemoryStore(), 0
+    run(spec, undisturbed)
+    while True:
+        lives += 1
+        try:
+            view = run(spec, store, on_event=KillAt(lives))
+        except Killed:
+            continue
+        break
+    assert lives == len(view.entries)
+    for prefix in ("journal/", "ladder/"):
+        assert {key: data for key, data in store.objects.items() if key.startswith(prefix)} == {
+            key: data for key, data in undisturbed.objects.items() if key.startswith(prefix)
+        }
+    return view
