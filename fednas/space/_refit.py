@@ -109,9 +109,9 @@ def _is_fitted(layer: nn.Module) -> bool:
 
 @dataclass(frozen=True)
 class _Target:
-    """What a layer should give at some places: image, row, column [k] -> wanted [k, outputs]."""
+    """What a layer should give at every ``step``-th place of its maps: wanted [k, outputs]."""
 
-    places: tuple[Tensor, Tensor, Tensor]
+    step: int
     wanted: Tensor
 
 
@@ -124,21 +124,19 @@ def _targets(
     layers would take more memory than training does.
     """
     found: dict[str, list[Tensor]] = {name: [] for name in layers}
-    places: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    steps: dict[str, int] = {}
     begin = 0
 
     def read(layer: nn.Module, inputs: object, output: Tensor, name: str) -> None:
         if len(found[name]) * BATCH > begin:
             return  # used twice by the network: the first use counts
         maps = _maps(layer, output)
-        if name not in places:
-            features = layers[name].weight[0].numel()
-            places[name] = _places(len(images), maps.shape[1], maps.shape[2], features)
-        image, row, column = places[name]
-        here = (image >= begin) & (image < begin + BATCH)
-        wanted = maps[image[here] - begin, row[here], column[here]]
-        chosen = kept.get(name)
-        found[name].append(wanted if chosen is None else wanted[:, torch.from_numpy(chosen)])
+        place = maps.shape[1] * maps.shape[2]  # of an image
+        step = steps.setdefault(name, _step(len(images) * place, layers[name].weight[0].numel()))
+        wanted = maps.flatten(0, 2)[-begin * place % step :: step]
+        if name in kept:
+            wanted = wanted.index_select(1, torch.from_numpy(kept[name]))
+        found[name].append(wanted.contiguous())
 
     hooks = [
         reference.get_submodule(name).register_forward_hook(partial(read, name=name))
@@ -151,7 +149,7 @@ def _targets(
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: _Target(places[name], torch.cat(parts)) for name, parts in found.items() if parts}
+    return {name: _Target(steps[name], torch.cat(parts)) for name, parts in found.items() if parts}
 
 
 def _fit(layer: nn.Conv2d | nn.Linear, inputs: Tensor, target: _Target) -> None:
@@ -161,7 +159,7 @@ def _fit(layer: nn.Conv2d | nn.Linear, inputs: Tensor, target: _Target) -> None:
     there is none.
     """
     features = layer.weight[0].numel()
-    read = _windows(layer, inputs)[target.places].reshape(-1, features)
+    read = _read(layer, inputs, target.step)
     means_read, means_wanted = read.mean(0), target.wanted.mean(0)
     read, wanted = read - means_read, target.wanted - means_wanted
     before = layer.weight.reshape(-1, features)
@@ -175,12 +173,21 @@ def _fit(layer: nn.Conv2d | nn.Linear, inputs: Tensor, target: _Target) -> None:
         layer.bias.copy_(means_wanted - after @ means_read.double())
 
 
-def _places(images: int, height: int, width: int, features: int) -> tuple[Tensor, Tensor, Tensor]:
-    """An even selection of all places of maps, no more than a least-squares fit needs."""
-    places = images * height * width
-    step = math.ceil(places * features / max(NUMBERS, 4 * features**2))
-    chosen = torch.arange(0, places, step)
-    return chosen // (height * width), chosen // width % height, chosen % width
+def _step(places: int, features: int) -> int:
+    """From one place to the next of an even selection, no larger than a least-squares fit needs."""
+    return math.ceil(places * features / max(NUMBERS, 4 * features**2))
+
+
+def _read(layer: nn.Conv2d | nn.Linear, inputs: Tensor, step: int) -> Tensor:
+    """What a layer reads at every ``step``-th place: [k, features]."""
+    windows = _windows(layer, inputs)
+    images, height, width = windows.shape[:3]
+    features = layer.weight[0].numel()
+    if math.prod(windows.shape[3:]) == windows.shape[3]:  # of one place each: a view
+        return windows.reshape(-1, features)[::step].contiguous()
+    places = torch.arange(0, images * height * width, step)
+    at = places // (height * width), places // width % height, places % width
+    return windows[at].reshape(-1, features)
 
 
 def _maps(layer: nn.Module, output: Tensor) -> Tensor:

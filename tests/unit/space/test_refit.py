@@ -194,11 +194,13 @@ def test_a_linear_fit_is_the_ridge_regression_by_hand() -> None:
     ],
     ids=str,
 )
+@pytest.mark.parametrize("numbers", [4000, module_of_refit.NUMBERS])
 def test_where_a_layer_can_give_what_is_wanted_it_comes_nearly_to_it(
-    layer: nn.Module, monkeypatch: pytest.MonkeyPatch
+    layer: nn.Module, numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order of a weight's columns, strides and paddings: one mistake, and nothing fits."""
+    """Which places, a weight's columns, strides and paddings: one mistake, and nothing fits."""
     monkeypatch.setattr(module_of_refit, "RIDGE", 1e-9)
+    monkeypatch.setattr(module_of_refit, "NUMBERS", numbers)
     generator = torch.Generator().manual_seed(2)
     n = module_of_refit.BATCH + 30
     for shape in [(n, 4), (n, 5, 4)] if isinstance(layer, nn.Linear) else [(n, 4, 9, 9)]:
@@ -231,18 +233,17 @@ def test_a_layer_that_is_used_twice_is_fitted_to_its_first_use(
     torch.testing.assert_close(network.layer.weight, other.layer.weight, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("images", [3, 128, 300])
-def test_places_are_looked_at_evenly_and_each_once(
-    images: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 3)], ids=str)
+def test_of_many_places_an_even_selection_is_read(
+    layer: nn.Conv2d, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module_of_refit, "NUMBERS", 4000)
-    image, row, column = module_of_refit._places(images, 5, 7, features=9)
-    flat = (image * 5 + row) * 7 + column
-    assert len(set(flat.tolist())) == len(flat) <= 4000 / 9
-    assert len(set(flat.diff().tolist())) == 1
-    assert int(row.max()) == 4
-    assert int(column.max()) == 6
-    assert images - int(image.max()) <= 1 + images / 50
+    features, images = layer.weight[0].numel(), torch.randn(300, 3, 5, 7)
+    every = module_of_refit._read(layer, images, 1)
+    step = module_of_refit._step(len(every), features)
+    read = module_of_refit._read(layer, images, step)
+    assert torch.equal(read, every[::step])
+    assert 4000 / 2 < read.numel() <= 4000 + features
 
 
 def test_a_layer_that_reads_too_much_stays_as_it_is_cut(
