@@ -9,6 +9,9 @@ search, and the mean of both counts, since machines drift. The search is stopped
 of steady work. Its samples are those of client training, over the time in which any client trained;
 its evaluations are counted apart. A cut network costs less than the whole one, so samples are
 weighted by their MACs: one *full sample* is a forward and backward pass of the starting network.
+But it does not take less time in proportion, in any loop: so the plain loop trains some of the
+search's own networks, too, and ``ratioSameNetworks`` is how much longer it would take for the same
+samples of them.
 Memory is the sum of proportional set sizes (PSS) of the process tree, sampled every 0.2 s.
 """
 
@@ -23,47 +26,53 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from statistics import fmean, harmonic_mean
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def plain_loop(file: str, seconds: float) -> None:
-    """Train for a while; print samples per second."""
+SAMPLES = 1024
+"""That the plain loop trains at a time, from one look at the clock to the next."""
+
+NETWORKS = 4
+"""Of the search, that the plain loop trains."""
+
+
+def plain_loop(file: str, seconds: float, changes: list[str], widths: list[list[int]]) -> None:
+    """Train each of these networks, or the starting one, for a while; print samples per second."""
     import torch
 
     from fednas.data import encode_rows, load_dataset, open_rows
-    from fednas.models import build, start_architecture
+    from fednas.models import build, starting_network
     from fednas.spec import load_spec
     from fednas.training import train
 
     torch.set_num_threads(1)
-    search = load_spec(file)
+    search = load_spec(file, changes)
     data = load_dataset(search.spec.data.source, search.spec.data.columns)
     rows = open_rows(encode_rows(data.images, data.labels))
-    channels, size, _ = data.shape
-    args = search.spec.model.args
-    network = build(
-        start_architecture(
-            search.spec.model.family,
-            channels=channels,
-            size=size,
-            classes=data.classes,
-            width_multiplier=args.width_multiplier,
-            widths=args.widths,
-        )
-    )
+    start = starting_network(search.spec, data.shape, data.classes)
     sgd, batch = search.spec.training.optimizer.sgd, search.spec.training.batch_size
+    share = SAMPLES / len(rows)
 
-    def epoch(seed: int) -> int:
-        return train(
-            network, rows, data.shape, epochs=0.25, batch_size=batch, optimizer=sgd, seed=seed
-        ).samples
+    found = []
+    for each in widths or [start.widths]:
+        network = build(start.with_widths(tuple(each)))
 
-    epoch(0)
-    begun, samples, number = time.monotonic(), 0, 1
-    while time.monotonic() - begun < seconds:
-        samples += epoch(number)
-        number += 1
-    print(json.dumps({"samplesPerSecond": samples / (time.monotonic() - begun)}))
+        def some(seed: int, network: nn.Module = network) -> int:
+            return train(
+                network, rows, data.shape, epochs=share, batch_size=batch, optimizer=sgd, seed=seed
+            ).samples
+
+        some(0)
+        begun, samples, number = time.monotonic(), 0, 1
+        while time.monotonic() - begun < seconds:
+            samples += some(number)
+            number += 1
+        found.append(samples / (time.monotonic() - begun))
+    print(json.dumps({"samplesPerSecond": found}))
 
 
 def tree(pid: int) -> list[int]:
@@ -107,33 +116,40 @@ def measured(command: list[str], seconds: float | None = None) -> tuple[str, int
     return output, peak
 
 
-def searched(folder: Path) -> dict[str, float]:
-    """Throughput of client training, from the run folder's observations and journal."""
+def searched(folder: Path, workers: int) -> tuple[dict[str, float], list[list[int]]]:
+    """Of client training, from observations and journal; widths of some networks that it trained.
+
+    These are evenly spread over its samples, from first to last.
+    """
     start = json.loads((folder / "journal" / "start.json").read_text())
-    macs = {}
+    networks = {}
     for path in (folder / "journal").glob("*/generated.json"):
         generated = json.loads(path.read_text())
         for candidate in generated["candidates"]:
-            macs[path.parent.name, candidate["name"]] = candidate["costs"]["macs"]
-    spans, samples, full = [], 0.0, 0.0
+            networks[path.parent.name, candidate["name"]] = candidate
+    spans, samples, full, trained = [], 0.0, 0.0, []
     for line in (folder / "observations.jsonl").read_text().splitlines():
         task = json.loads(line)
         if task["kind"] != "train" or task["reason"]:
             continue
         iteration, _, candidate, *_ = task["task"].split("/")
+        network = networks[iteration, candidate]
         spans.append((task["time"] - task["wall_seconds"], task["time"]))
         samples += task["sums"]["samples"]
-        full += task["sums"]["samples"] * macs[iteration, candidate] / start["costs"]["macs"]
+        full += task["sums"]["samples"] * network["costs"]["macs"] / start["costs"]["macs"]
+        trained.append((samples, network["architecture"]["choices"]["widths"]))
     busy, until = 0.0, 0.0
     for begin, end in sorted(spans):
         busy += max(0.0, end - max(begin, until))
         until = max(until, end)
+    wanted = [samples * (index + 0.5) / NETWORKS for index in range(NETWORKS)]
     return {
         "trainSamples": samples,
         "trainingSeconds": busy,
+        "trainingShare": sum(end - begin for begin, end in spans) / (workers * busy),
         "samplesPerSecond": samples / busy,
         "fullSamplesPerSecond": full / busy,
-    }
+    }, [next(widths for so_far, widths in trained if so_far >= at) for at in wanted]
 
 
 def main() -> None:
@@ -144,34 +160,39 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--set", action="append", default=[], help="as of fednas run")
-    parser.add_argument("--plain", action="store_true", help="only the plain loop")
+    parser.add_argument("--plain", type=json.loads, help="only the plain loop, of these widths")
     options = parser.parse_args()
-    if options.plain:
-        plain_loop(options.file, options.seconds)
+    if options.plain is not None:
+        plain_loop(options.file, options.seconds, options.set, options.plain)
         return
-    plain = [
-        sys.executable,
-        __file__,
-        options.file,
-        "--plain",
-        "--seconds",
-        str(options.seconds / 2),
-    ]
+    changes = [f"--set={change}" for change in options.set]
+
+    def plain(widths: list[list[int]]) -> tuple[list[float], int]:
+        """Samples per second of each network, or of the start; bytes."""
+        command = [sys.executable, __file__, options.file, *changes]
+        command += [f"--plain={json.dumps(widths)}"]
+        command += [f"--seconds={options.seconds / 2 / max(1, len(widths))}"]
+        output, memory = measured(command)
+        rates: list[float] = json.loads(output)["samplesPerSecond"]
+        return rates, memory
+
     with tempfile.TemporaryDirectory() as folder:
         run = [sys.executable, "-m", "fednas", "run", options.file, "--dir", f"{folder}/run"]
-        run += ["--tracking", "none", "--workers", str(options.workers)]
-        run += [f"--set={change}" for change in options.set]
-        before, plain_memory = measured(plain)
+        run += ["--tracking", "none", "--workers", str(options.workers), *changes]
+        before, plain_memory = plain([])
         _, memory = measured(run, options.seconds + 15)
-        after, _ = measured(plain)
-        found: dict[str, Any] = dict(searched(Path(folder) / "run"))
-    loops = [json.loads(text)["samplesPerSecond"] for text in (before, after)]
-    mean = sum(loops) / 2
+        after, _ = plain([])
+        found: dict[str, Any]
+        found, widths = searched(Path(folder) / "run", options.workers)
+        same, _ = plain(widths)
+    mean = fmean(before + after)
     found |= {
         "workers": options.workers,
-        "plainSamplesPerSecond": loops,
+        "plainSamplesPerSecond": before + after,
+        "plainSamplesPerSecondSameNetworks": same,
         "ratio": found["fullSamplesPerSecond"] / mean,
         "ratioUnweighted": found["samplesPerSecond"] / mean,
+        "ratioSameNetworks": found["samplesPerSecond"] / harmonic_mean(same),
         "peakMemoryMB": memory / 1e6,
         "plainPeakMemoryMB": plain_memory / 1e6,
     }

@@ -36,7 +36,8 @@ def decode_labels(column: pa.ChunkedArray, place: str) -> Labels:
         raise DataError(f"{place}: row {row} has a null; every row must have an integer label")
     if not pa.types.is_integer(column.type):
         raise DataError(f"{place}: has {column.type}; labels must be integers: 0, 1, 2, ...")
-    values: NDArray[np.integer[Any]] = column.to_numpy()
+    # pyarrow's own way to numpy would import pandas, where there is one.
+    values: NDArray[Any] = np.from_dlpack(column.combine_chunks())
     largest = np.iinfo(np.int64).max
     if len(values) and int(values.max()) > largest:  # only uint64 can hold more
         row = int(np.argmax(values > largest))

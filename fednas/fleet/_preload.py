@@ -4,6 +4,7 @@ The variable must be set before torch is imported, and in that process alone: th
 starts it is a user's.
 """
 
+import gc
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -13,3 +14,6 @@ import torch._dynamo  # noqa: F401  optimizers import it at their first use, for
 import fednas.space._trace
 import fednas.training
 import fednas.work  # noqa: F401
+
+# Else the collector would write to, and so copy, every page that a worker shares with this process.
+gc.freeze()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import weakref
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -12,9 +14,9 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from fednas.data import encode_rows, open_rows
-from fednas.models import Architecture, build
+from fednas.models import Architecture, build, start_architecture
 from fednas.space import Space
-from fednas.space._activations import _saved
+from fednas.space._activations import _saved, activation_terms
 from fednas.spec import Sgd
 from fednas.training import train
 
@@ -32,6 +34,22 @@ def test_what_autograd_saves_is_exact_for_any_widths(
     module = build(space.start.with_widths(widths)).train()
     three, five = (_saved(module, torch.zeros(n, 3, size, size)) for n in (3, 5))
     assert (five - three) / 2 == space.activation_terms.value(widths)
+
+
+def test_nothing_of_the_networks_that_were_looked_at_stays_in_memory() -> None:
+    """A graph that kept its own outputs would keep them too, and no collector would see it."""
+    network = start_architecture("cnn", channels=3, size=32, classes=10)
+    parameters: list[weakref.ref[torch.nn.Parameter]] = []
+
+    def rebuild(widths: Sequence[int]) -> torch.nn.Module:
+        module = build(network.with_widths([*widths]))
+        parameters.extend(map(weakref.ref, module.parameters()))
+        return module
+
+    activation_terms(network.widths, rebuild, network.input_shape)
+    gc.collect()
+    assert len(parameters) > 10
+    assert not any(parameter() is not None for parameter in parameters)
 
 
 def test_memory_is_three_times_the_weights_and_the_activations_of_a_batch(traced: Traced) -> None:
