@@ -2,6 +2,9 @@
 
     python bench/throughput.py examples/cifar10.yaml --out bench/results/throughput.json \\
         --set strategy.netAdapt.rounds.constant.pre=2
+    python bench/throughput.py bench/three-classes.yaml --seconds 90 \\
+        --set strategy.netAdapt.rounds.constant.pre=2 --set data.source=DIR \\
+        --out bench/results/throughput-all.json
 
 The plain loop is what one would write by hand: one process, one torch thread, the same network at
 full width, the same images, batch size and optimizer, no federation. It runs before and after the
