@@ -131,9 +131,9 @@ def _targets(
         if len(found[name]) * BATCH > begin:
             return  # used twice by the network: the first use counts
         maps = _maps(layer, output)
-        place = maps.shape[1] * maps.shape[2]  # of an image
-        step = steps.setdefault(name, _step(len(images) * place, layers[name].weight[0].numel()))
-        wanted = maps.flatten(0, 2)[-begin * place % step :: step]
+        area = maps.shape[1] * maps.shape[2]
+        step = steps.setdefault(name, _step(len(images) * area, layers[name].weight[0].numel()))
+        wanted = maps.flatten(0, 2)[-begin * area % step :: step]  # goes on where the last ended
         if name in kept:
             wanted = wanted.index_select(1, torch.from_numpy(kept[name]))
         found[name].append(wanted.contiguous())

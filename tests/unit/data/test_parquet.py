@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -123,3 +125,13 @@ def test_a_test_split_of_another_size_is_refused():
             DataError, match=r"test\.parquet: .* row 0 is 5x5 and row 0 of train\.parquet is"
         ):
             load(parquet(train), parquet(test))
+
+
+def test_pandas_is_not_imported_for_a_column_of_labels(tmp_path):
+    (tmp_path / "train.parquet").write_bytes(parquet(structs(COLOUR)))
+    code = f"import sys, fednas.data as d; d.load_dataset({str(tmp_path)!r}); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "pyarrow" in done.stdout.split()
+    assert "pandas" not in done.stdout.split()
